@@ -46,6 +46,7 @@ func TestItemsAreDueInOrderAndOnTime(t *testing.T) {
 		r.Remove(gone)
 		r.Remove(gone)
 		<-time.After(time.Minute)
+		synctest.Wait()
 		want := []string{"soon@1s", "moved@2s", "late@3s"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("due items mismatch (-want +got):\n%s", diff)
@@ -63,6 +64,7 @@ func TestItemAddsItselfAgain(t *testing.T) {
 			}
 		}}, time.Now().Add(time.Second))
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if n != 5 || r.Len() != 0 {
 			t.Errorf("ran %d times with %d waiting, want 5 and 0", n, r.Len())
 		}
