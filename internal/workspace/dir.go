@@ -1,0 +1,265 @@
+package workspace
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// ErrClosed is returned by the methods of a closed [Store].
+var ErrClosed = errors.New("workspace: the store is closed")
+
+// Dir is a directory in use. Its methods may be called concurrently.
+type Dir struct {
+	store *Store
+	nums  numbers
+	base  string // what is renamed to the trash
+	path  string // what its user sees
+	n     int
+
+	adopted bool
+
+	mu       sync.Mutex // guards what follows
+	worker   string
+	owned    bool // the owner file is written
+	released bool
+}
+
+// DirOptions says whose a workspace is.
+type DirOptions struct {
+	UID, GID int // owner of the directory; -1: the program's own
+	// Worker is the id of the worker that it is for; "": not known yet, see
+	// Dir.Assign. A workspace kept under this id is taken up again, and its
+	// files then belong to UID and GID.
+	Worker string
+}
+
+// New returns a workspace of mode 0700 in the free slot with the smallest
+// number, or the one that was kept for o.Worker. It must be released.
+func (s *Store) New(o DirOptions) (*Dir, error) {
+	if len(o.Worker) > maxWorker {
+		return nil, fmt.Errorf("workspace: a worker id has at most %d bytes, this one has %d", maxWorker, len(o.Worker))
+	}
+	d, err := s.adopt(o)
+	if d != nil || err != nil {
+		return d, err
+	}
+	n, err := s.take(s.slots, slotsDir)
+	if err != nil {
+		return nil, err
+	}
+	base := s.path(slotsDir, strconv.Itoa(n))
+	d = &Dir{store: s, nums: s.slots, base: base, path: base + string(os.PathSeparator) + "workspace", n: n}
+	if err := d.make(o); err != nil {
+		return nil, errors.Join(err, s.removeNow(base, func() error { return s.slots.release(n) }))
+	}
+	return d, s.admit(d)
+}
+
+func (d *Dir) make(o DirOptions) error {
+	for _, path := range []string{d.base, d.path} {
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return fmt.Errorf("workspace: %w", err)
+		}
+		if err := os.Chmod(path, 0o700); err != nil { // the umask may have taken more
+			return fmt.Errorf("workspace: %w", err)
+		}
+	}
+	if o.UID != -1 || o.GID != -1 {
+		if err := os.Lchown(d.path, o.UID, o.GID); err != nil {
+			return fmt.Errorf("workspace: give it to uid %d, gid %d: %w", o.UID, o.GID, err)
+		}
+	}
+	if o.Worker == "" {
+		return nil
+	}
+	return d.Assign(o.Worker)
+}
+
+// State returns a private directory, of mode 0700 and owned by the program, in
+// the free state slot with the smallest number. It must be released.
+func (s *Store) State() (*Dir, error) {
+	n, err := s.take(s.states, stateDir)
+	if err != nil {
+		return nil, err
+	}
+	path := s.path(stateDir, strconv.Itoa(n))
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return nil, errors.Join(fmt.Errorf("workspace: %w", err), s.states.release(n))
+	}
+	d := &Dir{store: s, nums: s.states, base: path, path: path, n: n}
+	return d, s.admit(d)
+}
+
+// take reserves the smallest number whose directory is not one to be kept and
+// clears away what a dead program left under it.
+func (s *Store) take(nums numbers, dir string) (int, error) {
+	for {
+		s.mu.Lock()
+		closed := s.closed
+		s.mu.Unlock()
+		if closed {
+			return 0, ErrClosed
+		}
+		n, err := nums.take()
+		if err != nil {
+			return 0, fmt.Errorf("workspace: reserve a slot in DataDir %s: %w", s.root, err)
+		}
+		if _, err := os.Lstat(s.path(dir, strconv.Itoa(n))); errors.Is(err, fs.ErrNotExist) {
+			return n, nil
+		}
+		held, err := s.reuse(dir, n)
+		if err != nil {
+			return 0, errors.Join(err, nums.release(n))
+		}
+		if !held {
+			return n, nil
+		}
+	}
+}
+
+// admit enters d among the directories in use. If the store was closed
+// meanwhile d is released again.
+func (s *Store) admit(d *Dir) error {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.live[d] = true
+	}
+	s.mu.Unlock()
+	if closed {
+		return errors.Join(ErrClosed, d.Release(d.adopted))
+	}
+	return nil
+}
+
+// Kept reports whether a workspace of the worker is kept, so that New with
+// this id returns it instead of an empty one.
+func (s *Store) Kept(worker string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.kept[worker]) > 0
+}
+
+// adopt takes up the workspace that is kept for o.Worker, nil if there is
+// none.
+func (s *Store) adopt(o DirOptions) (*Dir, error) {
+	s.mu.Lock()
+	slots := s.kept[o.Worker]
+	if o.Worker == "" || len(slots) == 0 || s.closed {
+		s.mu.Unlock()
+		return nil, nil
+	}
+	n := slots[0]
+	if len(slots) == 1 {
+		delete(s.kept, o.Worker)
+	} else {
+		s.kept[o.Worker] = slots[1:]
+	}
+	s.mu.Unlock()
+
+	base := s.path(slotsDir, strconv.Itoa(n))
+	d := &Dir{
+		store: s, nums: s.slots, base: base, path: base + string(os.PathSeparator) + "workspace", n: n,
+		adopted: true, worker: o.Worker, owned: true,
+	}
+	if err := giveTree(d.path, o.UID, o.GID); err != nil {
+		s.mu.Lock()
+		s.kept[o.Worker] = slices.Insert(s.kept[o.Worker], 0, n)
+		s.mu.Unlock()
+		return nil, fmt.Errorf("workspace: take up the kept workspace of slot %d: %w", n, err)
+	}
+	return d, s.admit(d)
+}
+
+// Path returns the directory: of a workspace the worker's own, below its slot.
+func (d *Dir) Path() string { return d.path }
+
+// Slot returns the directory's number. No other directory of its kind has it
+// at the same time, in any program that shares the data directory.
+func (d *Dir) Slot() int { return d.n }
+
+// Adopted reports whether the workspace was kept from an earlier use.
+func (d *Dir) Adopted() bool { return d.adopted }
+
+// Worker returns the id of the worker that the workspace is for; "" if it is
+// not known.
+func (d *Dir) Worker() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.worker
+}
+
+// Assign says which worker a workspace is for, once.
+func (d *Dir) Assign(worker string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case worker == "" || len(worker) > maxWorker:
+		return fmt.Errorf("workspace: a worker id has 1 to %d bytes, this one has %d", maxWorker, len(worker))
+	case d.worker != "" && d.worker != worker:
+		return fmt.Errorf("workspace: slot %d belongs to another worker already", d.n)
+	case d.base == d.path:
+		return errors.New("workspace: a state directory belongs to no worker")
+	}
+	d.worker = worker
+	if d.store.keep {
+		return d.writeOwnerLocked()
+	}
+	return nil
+}
+
+func (d *Dir) writeOwnerLocked() error {
+	if d.owned {
+		return nil
+	}
+	if err := writeOwner(d.base, d.worker); err != nil {
+		return err
+	}
+	d.owned = true
+	return nil
+}
+
+// Release ends the use of the directory. It is removed, with what it holds,
+// before Release returns; its number is free for others even earlier. With
+// keep a workspace stays instead, for the next New with the same worker id,
+// here or in a later program. Later calls do nothing.
+//
+// What cannot be removed lies in the trash, and every later Open tries again.
+func (d *Dir) Release(keep bool) error {
+	d.mu.Lock()
+	if d.released {
+		d.mu.Unlock()
+		return nil
+	}
+	if keep {
+		if d.worker == "" {
+			d.mu.Unlock()
+			return fmt.Errorf("workspace: slot %d cannot be kept: it belongs to no worker", d.n)
+		}
+		if err := d.writeOwnerLocked(); err != nil {
+			d.mu.Unlock()
+			return err
+		}
+	}
+	d.released = true
+	worker := d.worker
+	d.mu.Unlock()
+
+	s := d.store
+	s.mu.Lock()
+	delete(s.live, d)
+	if keep {
+		s.kept[worker] = append(s.kept[worker], d.n)
+	}
+	s.mu.Unlock()
+	if keep {
+		return nil // the number stays taken: see Store.kept
+	}
+	// If it cannot even be moved its number stays taken: it is still there.
+	return s.removeNow(d.base, func() error { return d.nums.release(d.n) })
+}

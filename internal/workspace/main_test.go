@@ -1,0 +1,96 @@
+package workspace
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestMain lets the test binary play the part of another program.
+func TestMain(m *testing.M) {
+	switch os.Getenv("WORKSPACE_TEST_PART") {
+	case "hold": // open a store, make a workspace and wait to be killed
+		s, err := Open(os.Getenv("WORKSPACE_TEST_DIR"), Options{Keep: os.Getenv("WORKSPACE_TEST_KEEP") != ""})
+		if err == nil {
+			var d *Dir
+			if d, err = s.New(DirOptions{UID: -1, GID: -1, Worker: "w"}); err == nil {
+				err = os.WriteFile(filepath.Join(d.Path(), "file"), []byte("x"), 0o600)
+				fmt.Println(d.Path())
+			}
+		}
+		if err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+// killedProgram runs a program that holds a workspace with a file in dir, or
+// in a temporary directory of its own, and kills it. It returns the workspace.
+func killedProgram(t *testing.T, dir string, keep bool, env ...string) string {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "WORKSPACE_TEST_PART=hold", "WORKSPACE_TEST_DIR="+dir)
+	if keep {
+		cmd.Env = append(cmd.Env, "WORKSPACE_TEST_KEEP=1")
+	}
+	cmd.Env = append(cmd.Env, env...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || strings.HasPrefix(line, "error:") {
+		t.Errorf("the other program: %q, %v", line, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("the other program ended by itself")
+	}
+	return strings.TrimSpace(line)
+}
+
+// rerun runs a test again in a child process with the given attributes.
+func rerun(t *testing.T, test string, attr *syscall.SysProcAttr) {
+	t.Helper()
+	// The child may not be allowed to look where the test binary lies.
+	dir, err := os.MkdirTemp("", "workspace-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(dir, "test")
+	if err := os.WriteFile(bin, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin, "-test.run=^"+test+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
+	cmd.Dir = dir
+	cmd.SysProcAttr = attr
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s in the child: %v\n%s", test, err, out)
+	}
+	if strings.Contains(string(out), "no tests to run") {
+		t.Fatalf("there is no %s to run", test)
+	}
+}
