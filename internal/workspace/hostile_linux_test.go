@@ -278,7 +278,11 @@ func TestProtectedFilesAreRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		if err := unix.IoctlSetPointerInt(int(f.Fd()), iocSetFlags, attr); err != nil {
+		old, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+		if err == nil {
+			err = unix.IoctlSetPointerInt(int(f.Fd()), iocSetFlags, int(old)|attr)
+		}
+		if err != nil {
 			t.Skipf("immutable files cannot be made here: %v", err)
 		}
 	}
