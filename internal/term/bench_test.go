@@ -1,0 +1,57 @@
+package term_test
+
+import (
+	"testing"
+
+	"github.com/agentflow-go/sandbox/internal/term"
+)
+
+func benchShell(b *testing.B) *term.Shell {
+	s, err := term.Open(b.Context(), term.Options{Start: startPlain, Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	return s
+}
+
+// BenchmarkEcho is the round trip of a command that does next to nothing.
+func BenchmarkEcho(b *testing.B) {
+	s := benchShell(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		res, err := s.Run(b.Context(), term.Command{Text: "echo hi"})
+		if err != nil || string(res.Stdout.Head) != "hi\n" {
+			b.Fatal(res, err)
+		}
+	}
+}
+
+// BenchmarkOpen is a new shell, with its first command.
+func BenchmarkOpen(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := term.Open(b.Context(), term.Options{Start: startPlain})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+const flood = 100_000_000
+
+// BenchmarkFlood reads 100 MB of output; compare with BenchmarkFloodBare.
+func BenchmarkFlood(b *testing.B) {
+	s := benchShell(b)
+	b.SetBytes(flood)
+	b.ReportAllocs()
+	for b.Loop() {
+		res, err := s.Run(b.Context(), term.Command{Text: "head -c 100000000 /dev/zero"})
+		if err != nil || res.Stdout.Size != flood {
+			b.Fatal(res.Stdout.Size, err)
+		}
+	}
+}

@@ -1,0 +1,410 @@
+package term
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// run is one call of Shell.Run.
+type run struct {
+	s    *Shell
+	c    Command
+	text string
+	res  Result
+
+	out, err *capture
+
+	nonce   string
+	fields  []string // of the report, once its nonce has come
+	begun   bool
+	step    step
+	killing time.Time // when that began
+	cause   error     // why the command is being ended: errTimeout or the context's
+}
+
+// step is how far the ending of a command has come.
+type step int
+
+const (
+	running step = iota
+	interrupted
+	killing // what it runs in the foreground
+	ending  // the shell itself
+)
+
+var (
+	errTimeout = errors.New("time-out")
+
+	// errUnbegun means that bash did not take the command: an earlier one has
+	// broken the shell. It is safe to run it in a fresh one.
+	errUnbegun = errors.New("an earlier command broke the shell")
+
+	// errBroken means that the command ran and broke the shell.
+	errBroken = errors.New("the command broke the shell's control functions or descriptors")
+)
+
+const (
+	startLimit = 10 * time.Second       // for bash to take a command
+	killLimit  = time.Second            // for bash to report after its children were killed
+	hearsay    = 50 * time.Millisecond  // for a report to overtake the prompt that follows it
+	healLimit  = 500 * time.Millisecond // the same to come after a healing
+)
+
+func newRun(s *Shell, c Command, text string) *run {
+	r := &run{s: s, c: c, text: text}
+	r.out, r.err = r.capture(Stdout), r.capture(Stderr)
+	return r
+}
+
+func (r *run) capture(st Stream) *capture {
+	var spill func() (io.Writer, error)
+	if r.c.Spill != nil {
+		spill = func() (io.Writer, error) { return r.c.Spill(st) }
+	}
+	var event func([]byte)
+	if r.c.OnOutput != nil {
+		event = func(p []byte) { r.c.OnOutput(st, p) }
+	}
+	return newCapture(r.c.MaxOutput, spill, event)
+}
+
+func (r *run) do(ctx context.Context) error {
+	began := time.Now()
+	s := r.s
+	defer func() {
+		r.res.Stdout, r.res.Stderr = r.out.result(), r.err.result()
+		r.res.Dir = s.dir
+		r.res.Duration = time.Since(began)
+	}()
+	if err := ctx.Err(); err != nil {
+		r.res.ExitCode = -1
+		return err
+	}
+	if s.bash == nil || !s.bash.alive() {
+		if s.bash != nil {
+			r.restarted(fmt.Sprintf("the shell had ended with status %d since the last call", s.bash.exitCode))
+		} else {
+			r.restarted("the shell was gone")
+		}
+		if err := s.start(ctx); err != nil {
+			r.res.ExitCode = -1
+			return err
+		}
+	}
+	s.stdout.begin(r.out.write)
+	if s.stderr != nil {
+		s.stderr.begin(r.err.write)
+	}
+	err := r.attempt(ctx)
+	if errors.Is(err, errUnbegun) {
+		// Nothing of it ran.
+		r.restarted(err.Error())
+		if err = s.start(context.WithoutCancel(ctx)); err == nil {
+			err = r.attempt(ctx)
+		}
+	}
+	ferr := r.fence()
+	if s.bash != nil && !s.bash.alive() {
+		r.res.Restarted = true
+		if r.res.Reason == "" {
+			r.res.Reason = fmt.Sprintf("the shell ended with status %d", s.bash.exitCode)
+		}
+	}
+	select {
+	case <-s.closing:
+		return errors.Join(ErrClosed, r.cause)
+	default:
+	}
+	switch {
+	case errors.Is(err, errUnbegun), err != nil && s.bash == nil:
+		r.res.ExitCode = -1
+		return err
+	case err != nil:
+		r.restarted(err.Error())
+	case ferr != nil:
+		r.restarted(ferr.Error())
+	}
+	if r.res.Restarted && (err != nil || ferr != nil || !s.bash.alive()) {
+		if err := s.start(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+	}
+	if r.cause == errTimeout {
+		r.res.TimedOut = true
+		return nil
+	}
+	return r.cause
+}
+
+func (r *run) restarted(why string) {
+	r.res.Restarted, r.res.Reason = true, why
+}
+
+// attempt gives the command to bash and waits for the report. It returns nil
+// when there is one, or when bash has ended (also because it had to be killed).
+func (r *run) attempt(ctx context.Context) error {
+	s, b := r.s, r.s.bash
+	r.nonce, r.fields, r.begun = randomHex(8), nil, false
+	b.notes.reset()
+
+	status := s.status
+	if strings.Contains(s.flags, "e") {
+		status = 0 // under errexit the control function must not fail
+	}
+	k := b.script.key
+	s.seq++
+	in := "C" + k + "." + strconv.Itoa(s.seq) + ":" + strconv.Itoa(status) + "\x00" + r.text + "\x00N" + r.nonce + "\x00"
+	var sent chan error
+	if len(in) <= 32<<10 {
+		if err := b.send(in, "\n"); err != nil && b.alive() {
+			return fmt.Errorf("%w: %w", errUnbegun, err)
+		}
+	} else { // longer than the pipe: bash has to read meanwhile
+		sent = make(chan error, 1)
+		go func() { sent <- b.send(in, "\n") }()
+		defer func() {
+			b.in.SetWriteDeadline(time.Unix(1, 0)) // wakes it, should bash be gone
+			<-sent
+			b.in.SetWriteDeadline(time.Time{})
+		}()
+	}
+
+	var timeout <-chan time.Time
+	if r.c.Timeout > 0 {
+		t := time.NewTimer(r.c.Timeout)
+		defer t.Stop()
+		timeout = t.C
+	}
+	start := time.NewTimer(startLimit)
+	defer start.Stop()
+	next := newStopped() // the next step of ending the command
+	defer next.Stop()
+	doubt := newStopped() // bash prompts, but has not reported
+	defer doubt.Stop()
+	healed := false
+	done := ctx.Done()
+
+	for {
+		select {
+		case ts := <-b.tokens:
+			if r.take(ts) {
+				if !r.begun {
+					return errUnbegun
+				}
+				return nil
+			}
+		case <-b.exited:
+			return r.ended()
+		case <-b.mute:
+			if waitFor(b.exited, hearsay) {
+				return r.ended()
+			}
+			return r.broken()
+		case n := <-b.notes.prompts:
+			if n == s.seq && !healed {
+				doubt.Reset(hearsay)
+			}
+		case <-doubt.C:
+			// The prompt after this call was printed, so the call is over, but
+			// bash did not report.
+			if healed {
+				return r.broken()
+			}
+			healed = true
+			if err := b.send("N"+r.nonce+"\x00", b.script.control()+"\n"); err != nil && b.alive() {
+				return r.broken()
+			}
+			doubt.Reset(healLimit)
+		case <-start.C:
+			if !r.begun {
+				return r.broken()
+			}
+		case <-timeout:
+			r.cause, timeout, done = errTimeout, nil, nil
+			r.end(next)
+		case <-done:
+			r.cause, timeout, done = ctx.Err(), nil, nil
+			r.end(next)
+		case <-s.closing:
+			return r.broken()
+		case <-next.C:
+			if r.end(next); r.step == ending {
+				return r.broken()
+			}
+		}
+	}
+}
+
+// broken kills a shell that does not report any more.
+func (r *run) broken() error {
+	why := errBroken
+	switch {
+	case !r.begun:
+		why = errUnbegun
+	case r.step == ending:
+		why = errors.New("the command could not be interrupted, so the shell was killed")
+	}
+	r.res.ExitCode = -1
+	if err := r.s.bash.kill(5 * time.Second); err != nil {
+		return errors.Join(why, err)
+	}
+	return why
+}
+
+// ended takes leave of a shell that ended by itself.
+func (r *run) ended() error {
+	b := r.s.bash
+	// What it still reported is read first. Somebody else may hold the
+	// reporting end: a subshell in the background.
+	limit := time.NewTimer(hearsay)
+	defer limit.Stop()
+	for mute := false; !mute; {
+		select {
+		case ts := <-b.tokens:
+			if r.take(ts) {
+				return nil // the command had ended before the shell did
+			}
+		case <-b.mute:
+			mute = len(b.tokens) == 0
+		case <-limit.C:
+			mute = true
+		}
+	}
+	if !r.begun {
+		return fmt.Errorf("%w: it ended with status %d", errUnbegun, b.exitCode)
+	}
+	r.res.ExitCode = b.exitCode
+	fence := []byte(randomHex(16))
+	found := b.aside.arm(fence)
+	go b.asideW.Write(fence)
+	if waitFor(found, time.Second) {
+		if left := b.notes.left(strings.Contains(r.s.flags, "x")); len(left) > 0 {
+			r.last(left)
+		}
+	}
+	return nil
+}
+
+// take reads a part of bash's report; it reports whether that is complete.
+func (r *run) take(ts []string) bool {
+	for _, t := range ts {
+		switch {
+		case r.fields != nil:
+			r.fields = append(r.fields, t)
+		case t == r.nonce:
+			r.fields = []string{t}
+		case t == "S" && !r.begun:
+			r.begun = true
+			continue
+		}
+		if len(r.fields) == 4 {
+			s := r.s
+			code, err := strconv.Atoi(r.fields[1])
+			if err != nil {
+				code = -1
+			}
+			r.res.ExitCode, s.status, s.flags = code, max(code, 0), r.fields[2]
+			if dir := strings.TrimSuffix(r.fields[3], "\n"); dir != "" {
+				s.dir = dir
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// end takes the next step in ending the command and sets the time of the one
+// after.
+func (r *run) end(next *time.Timer) {
+	s := r.s
+	switch r.step {
+	case running:
+		r.step = interrupted
+		_ = s.term.signal(unix.SIGINT)
+		next.Reset(s.o.Grace)
+	case interrupted, killing:
+		if r.step == killing && time.Since(r.killing) > killLimit {
+			r.step = ending
+			return
+		}
+		if r.step == interrupted {
+			r.step, r.killing = killing, time.Now()
+		}
+		// Repeatedly, because a list or a loop goes on to its next command.
+		s.bash.killForeground(s.term)
+		_ = s.term.signal(unix.SIGINT) // for the shell, when it has taken the terminal back
+		next.Reset(killLimit / 10)
+	case ending:
+	}
+}
+
+// fence waits until all that the command wrote has been read.
+func (r *run) fence() error {
+	s := r.s
+	err := s.term.restore()
+	out := r.fenceOne(s.stdout, s.term.slave)
+	if s.stderr == nil {
+		return errors.Join(err, out)
+	}
+	return errors.Join(err, out, r.fenceOne(s.stderr, s.errW))
+}
+
+func (r *run) fenceOne(st *stream, w *os.File) error {
+	// Digits pass every terminal setting unchanged.
+	fence := []byte(digits())
+	found := st.arm(fence)
+	// A blocking write is atomic; it waits for the reader while the buffer is
+	// full. Closing the master wakes it.
+	go w.Write(fence)
+	if waitFor(found, 5*time.Second) {
+		return nil
+	}
+	// Nothing within 5 s: either the sink is slow, which is no fault, or the
+	// fence was flushed away.
+	for st.slow() {
+		if waitFor(found, time.Second) {
+			return nil
+		}
+	}
+	if waitFor(found, time.Second) {
+		return nil
+	}
+	st.abandon()
+	return errors.New("the command disturbed the terminal")
+}
+
+func (r *run) last(p []byte) {
+	// After everything on the terminal: the fence comes first.
+	if err := r.fence(); err == nil {
+		r.s.stdout.begin(r.out.write)
+		if r.s.stderr != nil {
+			r.s.stderr.begin(r.err.write)
+		}
+	}
+	r.out.write(p)
+}
+
+func waitFor(c <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-c:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+func newStopped() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}

@@ -1,0 +1,255 @@
+package term
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options configure a [Shell].
+type Options struct {
+	Start StartFunc // required
+	Bash  string    // "": /bin/bash
+	Dir   string    // where it starts, as the shell sees it; "": the start function's choice
+	Env   []string  // added to the start function's environment
+
+	// SeparateStderr gives commands a pipe as standard error, so that the two
+	// streams can be told apart; their order relative to each other is lost.
+	SeparateStderr bool
+
+	Rows, Cols int // of the terminal; 0: 40 and 160
+
+	// Grace is how long an interrupted command may take to end, before what it
+	// runs is killed. 0: 2 s.
+	Grace time.Duration
+
+	// Hold is how many bytes of background output are kept between two calls.
+	// 0: 1 MiB.
+	Hold int
+}
+
+// Command is one call of [Shell.Run].
+type Command struct {
+	Text string            // any bytes but NUL, of any length
+	Dir  string            // "": where the shell is; otherwise it goes there first, and stays
+	Env  map[string]string // for this command only
+
+	Timeout   time.Duration // 0: none but the context's
+	MaxOutput int           // bytes kept of each stream; 0: 1 MiB
+
+	// Spill is called, at most once per stream, when the output is longer than
+	// MaxOutput; the writer gets the whole output from its first byte. nil: the
+	// middle is dropped.
+	Spill func(Stream) (io.Writer, error)
+
+	// OnOutput sees the output as it comes. It is called by one goroutine per
+	// stream and must not keep p. A slow one slows the command down. nil: none.
+	OnOutput func(s Stream, p []byte)
+}
+
+// Stream names one of the two output streams.
+type Stream string
+
+// The streams. Without [Options.SeparateStderr] everything is Stdout.
+const (
+	Stdout Stream = "stdout"
+	Stderr Stream = "stderr"
+)
+
+// Result tells how a command ended.
+type Result struct {
+	Stdout, Stderr Output
+	ExitCode       int    // 128 plus the signal's number for a signal; -1: unknown, the shell was killed
+	Dir            string // the shell's directory afterwards
+	TimedOut       bool   // Command.Timeout passed; the command was ended
+	Restarted      bool   // the shell is a fresh one: variables, functions and options are gone
+	Reason         string // why it was restarted
+	Duration       time.Duration
+}
+
+// Errors of a shell.
+var (
+	ErrClosed = errors.New("the shell is closed")
+	ErrNUL    = errors.New("a command cannot contain a NUL byte")
+)
+
+// Shell is an interactive bash on a private terminal. Its methods may be
+// called concurrently; calls of Run wait for each other.
+type Shell struct {
+	o      Options
+	term   *tty
+	stdout *stream
+	stderr *stream  // nil unless separate
+	errW   *os.File // the host's and bash's end of the stderr pipe
+
+	turn   chan struct{} // holds one token: the right to run; guards what follows
+	bash   *bash         // nil: could not be restarted
+	dir    string
+	status int // of the last command
+	flags  string
+	seq    int // of the last call
+
+	closeOnce sync.Once
+	closing   chan struct{}
+	closeErr  error
+}
+
+// Open starts a shell. The context covers the start only.
+func Open(ctx context.Context, o Options) (*Shell, error) {
+	if o.Start == nil {
+		return nil, errors.New("term: Options.Start is nil: give the function that starts processes")
+	}
+	if o.Bash == "" {
+		o.Bash = "/bin/bash"
+	}
+	if o.Rows == 0 {
+		o.Rows = 40
+	}
+	if o.Cols == 0 {
+		o.Cols = 160
+	}
+	if o.Grace == 0 {
+		o.Grace = 2 * time.Second
+	}
+	if o.Hold == 0 {
+		o.Hold = 1 << 20
+	}
+	t, err := openTTY(o.Rows, o.Cols, true)
+	if err != nil {
+		return nil, err
+	}
+	s := &Shell{o: o, term: t, turn: make(chan struct{}, 1), closing: make(chan struct{})}
+	s.turn <- struct{}{}
+	s.stdout = newStream(t.master, o.Hold)
+	if o.SeparateStderr {
+		r, w, err := pipe(true)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		s.errW, s.stderr = w, newStream(r, o.Hold)
+	}
+	if err := s.start(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// start gives the shell a bash, in the last directory.
+func (s *Shell) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if s.bash != nil {
+		err := s.bash.close()
+		s.bash = nil
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.term.restore(); err != nil {
+		return err
+	}
+	b, err := startBash(ctx, s.o, s.term, s.errW, 0, s.dir)
+	if err != nil {
+		return err
+	}
+	s.bash, s.status, s.flags = b, 0, ""
+	return nil
+}
+
+// Close kills the shell; background jobs are the caller's to kill, with the
+// jail. It waits for nothing but the shell's end, and may be called during Run.
+func (s *Shell) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.closing)
+		<-s.turn
+		if s.bash != nil {
+			s.closeErr = s.bash.close()
+			s.bash = nil
+		}
+		s.stdout.close()
+		if s.stderr != nil {
+			s.stderr.close()
+			s.errW.Close()
+		}
+		s.term.close()
+		s.turn <- struct{}{}
+	})
+	return s.closeErr
+}
+
+// Run runs a command in the shell and returns its output and status. A command
+// that fails is no error, nor is one that ran into its Timeout.
+//
+// When the context ends, the command is ended as by a time-out and the result
+// holds its output so far, beside the context's error. An error other than
+// that, [ErrNUL] and [ErrClosed] means that there is no shell: it could not be
+// started again. The next Run tries once more.
+func (s *Shell) Run(ctx context.Context, c Command) (Result, error) {
+	if strings.IndexByte(c.Text, 0) >= 0 || strings.IndexByte(c.Dir, 0) >= 0 {
+		return Result{}, ErrNUL
+	}
+	text, err := compose(c)
+	if err != nil {
+		return Result{}, err
+	}
+	select {
+	case <-s.turn:
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	case <-s.closing:
+		return Result{}, ErrClosed
+	}
+	defer func() { s.turn <- struct{}{} }()
+	select {
+	case <-s.closing:
+		return Result{}, ErrClosed
+	default:
+	}
+	if c.MaxOutput <= 0 {
+		c.MaxOutput = 1 << 20
+	}
+	r := newRun(s, c, text)
+	err = r.do(ctx)
+	return r.res, err
+}
+
+// compose adds a command's own directory and environment to its text. What is
+// added is one line, so that bash numbers the command's lines rightly.
+func compose(c Command) (string, error) {
+	if c.Dir == "" && len(c.Env) == 0 {
+		return c.Text, nil
+	}
+	var b strings.Builder
+	if c.Dir != "" {
+		b.WriteString("CDPATH= \\builtin cd -- " + quote(c.Dir) + " && ")
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.Env)) {
+		if !validName(k) {
+			return "", fmt.Errorf("env: %q is not a variable's name: use letters, digits and _", k)
+		}
+		if strings.IndexByte(c.Env[k], 0) >= 0 {
+			return "", fmt.Errorf("env: the value of %s contains a NUL byte", k)
+		}
+		b.WriteString(k + "=" + quote(c.Env[k]) + " ")
+	}
+	b.WriteString("\\builtin eval " + quote(c.Text))
+	return b.String(), nil
+}
+
+func validName(k string) bool {
+	for i, r := range k {
+		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return k != ""
+}

@@ -1,0 +1,60 @@
+package term
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// Spec says what a [StartFunc] has to start.
+type Spec struct {
+	Path string
+	Args []string // without the program's name
+	Dir  string   // as the process sees it; "": the start function's choice
+	Env  []string // added to the start function's clean environment
+
+	// Files become descriptors 3, 4, … The start function does not close
+	// them; the caller does, once the process is started.
+	Files []*os.File
+
+	// TTY, when set, becomes the standard streams and the controlling
+	// terminal of the process, which leads a session of its own.
+	TTY *os.File
+
+	// Stdout and Stderr are used when TTY is nil; nil: the null device.
+	Stdout, Stderr io.Writer
+}
+
+// Process is a started process. Wait may be called once.
+type Process interface {
+	Signal(os.Signal) error
+	Kill() error
+	Wait() error
+	Pid() int // as the host sees it; 0: unknown
+}
+
+// StartFunc starts a process. The context covers the start only.
+type StartFunc func(ctx context.Context, s Spec) (Process, error)
+
+// exitCode turns what Process.Wait returned into a shell's exit status: the
+// status itself, or 128 plus the signal's number. It is -1 if err does not say.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	var ee *exec.ExitError
+	if errors.As(err, &ee) {
+		if ws, ok := ee.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			return 128 + int(ws.Signal())
+		}
+		return ee.ExitCode()
+	}
+	var c interface{ ExitCode() int }
+	if errors.As(err, &c) {
+		return c.ExitCode()
+	}
+	return -1
+}

@@ -1,0 +1,143 @@
+// Package termtest attacks a terminal: a table of commands that try to end
+// their call early, to hang it, to lose or forge output or to wreck the shell,
+// with what each has to answer. Whoever starts shells in a way of their own can
+// run it against that.
+package termtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agentflow-go/sandbox/internal/term"
+)
+
+// Case is one attack. Before its steps the variable KEEP is set; after them
+// "echo alive" has to work, and KEEP must still be there exactly unless Lost.
+type Case struct {
+	Name     string
+	Separate bool // needs a standard error of its own
+	Steps    []Step
+	Lost     bool // the shell ends or has to be restarted
+	Slow     bool // left out of short runs
+}
+
+// Step is one command and its expected result.
+type Step struct {
+	Run     string
+	Timeout time.Duration // 0: 20 s
+	Cancel  time.Duration // the caller gives up after this time
+
+	Out   string // exact, unless Check is set
+	Err   string // exact standard error, where separate
+	Check func(out []byte) error
+	Max   int // Command.MaxOutput
+
+	Code      int // -2: not checked
+	TimedOut  bool
+	Restarted bool
+}
+
+// Run runs all cases, each in a shell of its own that open makes; it closes it.
+func Run(t *testing.T, open func(t *testing.T, o term.Options) *term.Shell) {
+	for _, c := range Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			if c.Slow && testing.Short() {
+				t.Skip("slow case, left out by -short")
+			}
+			RunCase(t, c, open(t, term.Options{SeparateStderr: c.Separate, Grace: 300 * time.Millisecond}))
+		})
+	}
+}
+
+// RunCase runs one case in a shell.
+func RunCase(t *testing.T, c Case, sh *term.Shell) {
+	defer func() {
+		if err := sh.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}()
+	RunStep(t, sh, Step{Run: "KEEP=kept"})
+	for _, s := range c.Steps {
+		RunStep(t, sh, s)
+	}
+	RunStep(t, sh, Step{Run: "echo alive", Out: "alive\n"})
+	kept := "kept\n"
+	if c.Lost {
+		kept = "\n"
+	}
+	RunStep(t, sh, Step{Run: `echo "${KEEP-}"`, Out: kept})
+}
+
+// RunStep runs one step and compares.
+func RunStep(t *testing.T, sh *term.Shell, s Step) {
+	t.Helper()
+	limit := s.Timeout
+	if limit == 0 {
+		limit = 20 * time.Second
+	}
+	// No case may hang: the deadline is far above what the shell may take.
+	ctx, cancel := context.WithTimeout(context.Background(), limit+20*time.Second)
+	defer cancel()
+	if s.Cancel > 0 {
+		ctx, cancel = context.WithTimeout(ctx, s.Cancel)
+		defer cancel()
+	}
+	res, err := sh.Run(ctx, term.Command{Text: s.Run, Timeout: limit, MaxOutput: max(s.Max, 1<<20)})
+	name := fmt.Sprintf("Run(%.80q)", s.Run)
+	if s.Cancel > 0 {
+		if err != context.DeadlineExceeded {
+			t.Errorf("%s = %v, want the context's error", name, err)
+		}
+	} else if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	out := res.Stdout.Bytes()
+	if s.Check != nil {
+		if err := s.Check(out); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	} else if string(out) != s.Out {
+		t.Errorf("%s: output %.300q, want %.300q", name, out, s.Out)
+	}
+	if e := res.Stderr.Bytes(); string(e) != s.Err {
+		t.Errorf("%s: standard error %.300q, want %.300q", name, e, s.Err)
+	}
+	if s.Code != -2 && res.ExitCode != s.Code {
+		t.Errorf("%s: exit code %d, want %d", name, res.ExitCode, s.Code)
+	}
+	if res.TimedOut != s.TimedOut {
+		t.Errorf("%s: timed out %v, want %v", name, res.TimedOut, s.TimedOut)
+	}
+	if res.Restarted != s.Restarted {
+		t.Errorf("%s: restarted %v (%s), want %v", name, res.Restarted, res.Reason, s.Restarted)
+	}
+}
+
+func length(n int) func([]byte) error {
+	return func(out []byte) error {
+		if len(out) != n {
+			return fmt.Errorf("%d bytes of output, want %d", len(out), n)
+		}
+		return nil
+	}
+}
+
+func contains(want ...string) func([]byte) error {
+	return func(out []byte) error {
+		for _, w := range want {
+			if !bytes.Contains(out, []byte(w)) {
+				return fmt.Errorf("output %.500q lacks %q", out, w)
+			}
+		}
+		return nil
+	}
+}
+
+func anything([]byte) error { return nil }
+
+func lines(n int, of string) string { return strings.Repeat(of+"\n", n) }
