@@ -24,7 +24,8 @@ type run struct {
 
 	nonce   string
 	fields  []string // of the report, once its nonce has come
-	begun   bool
+	begun   bool     // by the report
+	nonces  int      // bytes in the command pipe that are no command
 	step    step
 	killing time.Time // when that began
 	cause   error     // why the command is being ended: errTimeout or the context's
@@ -162,6 +163,7 @@ func (r *run) attempt(ctx context.Context) error {
 	k := b.script.key
 	s.seq++
 	in := "C" + k + "." + strconv.Itoa(s.seq) + ":" + strconv.Itoa(status) + "\x00" + r.text + "\x00N" + r.nonce + "\x00"
+	r.nonces = len(r.nonce) + 2
 	var sent chan error
 	if len(in) <= 32<<10 {
 		if err := b.send(in, "\n"); err != nil && b.alive() {
@@ -219,12 +221,13 @@ func (r *run) attempt(ctx context.Context) error {
 				return r.broken()
 			}
 			healed = true
+			r.nonces *= 2
 			if err := b.send("N"+r.nonce+"\x00", b.script.control()+"\n"); err != nil && b.alive() {
 				return r.broken()
 			}
 			doubt.Reset(healLimit)
 		case <-start.C:
-			if !r.begun {
+			if !r.taken() {
 				return r.broken()
 			}
 		case <-timeout:
@@ -247,7 +250,7 @@ func (r *run) attempt(ctx context.Context) error {
 func (r *run) broken() error {
 	why := errBroken
 	switch {
-	case !r.begun:
+	case !r.taken():
 		why = errUnbegun
 	case r.step == ending:
 		why = errors.New("the command could not be interrupted, so the shell was killed")
@@ -278,7 +281,7 @@ func (r *run) ended() error {
 			mute = true
 		}
 	}
-	if !r.begun {
+	if !r.taken() {
 		return fmt.Errorf("%w: it ended with status %d", errUnbegun, b.exitCode)
 	}
 	r.res.ExitCode = b.exitCode
@@ -293,6 +296,17 @@ func (r *run) ended() error {
 	return nil
 }
 
+// taken reports whether bash has read the command: what follows it, the nonce,
+// is then all that is left in the pipe.
+func (r *run) taken() bool {
+	n := 0
+	err := control(r.s.bash.in, func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.TIOCINQ)
+		return err
+	})
+	return err != nil || n <= r.nonces
+}
+
 // take reads a part of bash's report; it reports whether that is complete.
 func (r *run) take(ts []string) bool {
 	for _, t := range ts {
@@ -301,18 +315,16 @@ func (r *run) take(ts []string) bool {
 			r.fields = append(r.fields, t)
 		case t == r.nonce:
 			r.fields = []string{t}
-		case t == "S" && !r.begun:
-			r.begun = true
-			continue
 		}
-		if len(r.fields) == 4 {
+		if len(r.fields) == 5 {
 			s := r.s
 			code, err := strconv.Atoi(r.fields[1])
 			if err != nil {
 				code = -1
 			}
 			r.res.ExitCode, s.status, s.flags = code, max(code, 0), r.fields[2]
-			if dir := strings.TrimSuffix(r.fields[3], "\n"); dir != "" {
+			r.begun = r.fields[3] != "2"
+			if dir := strings.TrimSuffix(r.fields[4], "\n"); dir != "" {
 				s.dir = dir
 			}
 			return true

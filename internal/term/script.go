@@ -39,8 +39,9 @@ const (
 //	<command>
 //	N<nonce>                            report with this nonce
 //
-// On the out descriptor: R (ready), S (the command starts), and per report the
-// nonce, exit status, option letters and directory.
+// On the out descriptor: R (ready), and per report the nonce, exit status,
+// option letters, the descriptor the command had as standard error (2 if it was
+// not run) and the directory.
 //
 // Descriptors. Bash marks a descriptor close-on-exec if it was duplicated from
 // one that is, and bash's own saved copies are; so the control descriptors are
@@ -58,7 +59,7 @@ func newScript(base int, separate bool) script {
 	if base == 0 {
 		base = 131 + mathrand.IntN(40)
 	}
-	return script{name: "__" + randomHex(4), key: randomHex(4), base: base, separate: separate}
+	return script{name: "__" + randomHex(4), key: randomHex(3), base: base, separate: separate}
 }
 
 func (s script) fd(n int) string { return strconv.Itoa(s.base + 2 + n) }
@@ -91,15 +92,17 @@ func (s script) prompt(seq int) string { return fmt.Sprintf("<%s.%d>", s.key, se
 //	r reports; x returns the kept status; b is before, a is after
 //	s status, c message or command, q the call's number, f standard error
 //
-// A command must not run unless S was written, by way of all that running and
-// reporting it needs: then a call without S can safely be run again elsewhere.
+// A command is given to eval only after eval and printf have been seen to
+// work; a report says whether it was. If it was not, the command can safely be
+// run again elsewhere. Until it is, standard error stays aside (f is 2).
 func (s script) control() string {
 	const t = `@ns=$?; ` +
-		`@nr() { { builtin printf '%s\0%s\0%s\0' "${@nc#N}" "$@ns" "$-"; builtin pwd || builtin :; builtin printf '\0'; } >&@OUT; }; ` +
+		`@nr() { if [[ ${PWD-} -ef . ]]; then builtin printf '%s\0%s\0%s\0%s\0%s\0' "${@nc#N}" "$@ns" "$-" "${@nf-}" "$PWD" >&@OUT; ` +
+		`else { builtin printf '%s\0%s\0%s\0%s\0' "${@nc#N}" "$@ns" "$-" "${@nf-}"; builtin pwd || builtin :; builtin printf '\0'; } >&@OUT; fi; }; ` +
 		`@nx() { builtin return "$@ns"; }; ` +
-		`@nb() { @ns=$?; while @nf=2 @nc=; builtin mapfile -d '' -n 1 -t -u @IN @nc && [[ -n ${@nc-} ]]; do case "$@nc" in ` +
-		`"C@k".*) @ns=${@nc##*:} @nq=${@nc%:*}; PS1="<${@nq#C}>"; builtin mapfile -d '' -n 1 -t -u @IN @nc; ` +
-		`if builtin eval '\builtin printf "S\0" >&@OUT'; then @nf=@ERR; else @nc=; fi; builtin return "$@ns";; ` +
+		`@nb() { @ns=$?; while @nc=; builtin mapfile -d '' -n 1 -t -u @IN @nc && [[ -n ${@nc-} ]]; do case "$@nc" in ` +
+		`"C@k".*) @nf=2 @ns=${@nc##*:} @nq=${@nc%:*}; PS1="<${@nq#C}>"; builtin mapfile -d '' -n 1 -t -u @IN @nc; ` +
+		`if builtin printf '' && builtin eval ''; then @nf=@ERR; else @nc=; fi; builtin return "$@ns";; ` +
 		`N*) @nr;; esac; done; @nc=; }; ` +
 		`@na() { @ns=$?; builtin mapfile -d '' -n 1 -t -u @IN @nc; case "${@nc-}" in N*) @nr;; esac; ` +
 		`@nc=; builtin unset -v PROMPT_COMMAND; PROMPT_COMMAND=@P; PS1="<${@nq#C}>"; builtin return 0; }; ` +
