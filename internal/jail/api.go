@@ -1,0 +1,123 @@
+package jail
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// Options configures a [Host]. The zero value is useful.
+type Options struct {
+	// Level is "auto" (also when empty), "bwrap" or "none".
+	Level string
+	// ReadOnly lists further absolute host paths that programs may read, seen
+	// inside under the same path. Refused are the root, /proc, /sys, /dev, /run,
+	// homes, anything above or below DataDir, and trees that hold sockets.
+	ReadOnly []string
+	// AllowDegraded names the limits ("cpu", "memory", "workspace",
+	// "processes", "files") that a Policy may set although this host cannot
+	// enforce them.
+	AllowDegraded []string
+	// DataDir is where the program keeps its data; no ReadOnly path may touch
+	// it. Empty: nothing is checked against it.
+	DataDir string
+	// Bwrap is the path of bwrap. Empty: it is looked up in PATH.
+	Bwrap string
+	// Logger is told about what is unusual. Nil: nobody is.
+	Logger *slog.Logger
+}
+
+// The inside of a confined jail.
+const (
+	// Workspace is where a confined program sees its worker's directory. It is
+	// its home and its working directory.
+	Workspace = "/workspace"
+	// UID and GID are the user and group that every confined program sees
+	// itself as, whatever it is on the host.
+	UID, GID = 1000, 1000
+
+	// DefaultProcesses and DefaultFiles stand for a zero [Limits] field.
+	DefaultProcesses, DefaultFiles = 256, 1024
+	// DefaultTmpSize and DefaultShmSize, in bytes, stand for a zero [Policy] field.
+	DefaultTmpSize, DefaultShmSize = 256 << 20, 64 << 20
+)
+
+// WaitDelay is how long [Process.Wait] still reads the output of a program that
+// has ended. A program's output ends when every process that holds its pipe has
+// closed it, and a background process that the program left behind may hold it
+// forever; what such a process writes after WaitDelay is lost.
+const WaitDelay = 250 * time.Millisecond
+
+// Limits bounds what a worker may use. For each: 0 is the default, enforced as
+// well as this host can; -1 is none; anything else is required, and [Host.Check]
+// refuses what cannot be enforced.
+type Limits struct {
+	CPU       float64 // processors
+	Memory    int64   // bytes, of all its processes
+	Workspace int64   // bytes in its directory
+	Output    int64   // bytes of a result; not this package's to enforce
+	Processes int     // at once in one jail; default [DefaultProcesses]
+	Files     int     // descriptors of one process; default [DefaultFiles]
+}
+
+// Policy is what the programs of one jail may reach and use.
+type Policy struct {
+	// Identity is the host user that programs run as, from [Host.Identity].
+	Identity *Identity
+	// Workspace is the worker's directory on the host. It must exist and belong
+	// to the identity; directories above it may be closed to the identity.
+	Workspace string
+	Limits    Limits
+	// Egress lists the hosts that may be reached. It must be empty: there is no
+	// network inside but the jail's own loopback.
+	Egress []string
+	// TmpSize and ShmSize are the sizes of /tmp and /dev/shm in bytes. 0:
+	// [DefaultTmpSize], [DefaultShmSize].
+	TmpSize, ShmSize int64
+}
+
+// Cmd is a program to start with [Jail.Start].
+type Cmd struct {
+	// Path is the program: a path inside, relative to Dir unless absolute, or a
+	// name without a slash, which is looked up in the PATH that Env gives, else
+	// in the jail's.
+	Path string
+	// Args are its arguments, without its name.
+	Args []string
+	// Dir is its working directory inside, relative to the workspace. Empty:
+	// the workspace.
+	Dir string
+	// Env is added to the clean environment (PATH, LANG, TERM, HOME, USER);
+	// later entries win. It exists only inside.
+	Env []string
+	// Stdin is what it reads. Nil: nothing. An *os.File is passed as it is;
+	// anything else is copied through a pipe by a goroutine, which keeps
+	// reading until Stdin returns or the program's end makes a write fail.
+	Stdin io.Reader
+	// Stdout and Stderr get what it writes. Nil: it is discarded. An *os.File is
+	// passed as it is; anything else is written by one goroutine at a time, also
+	// when both are the same writer.
+	Stdout, Stderr io.Writer
+	// Files are its descriptors 3, 4, … and nothing else is passed. The caller
+	// keeps and closes its own; a nil entry leaves a gap.
+	Files []*os.File
+	// TTY is the slave side of a pty of its own, its standard streams and
+	// controlling terminal; then Stdin, Stdout and Stderr must be nil. The
+	// device is given to the jail's user, so that programs can open it again.
+	TTY *os.File
+	// Mounts makes further host paths visible, to this program only: it then
+	// runs in a jail of its own with the same workspace, sharing neither
+	// processes nor /tmp nor network with the others.
+	Mounts []Mount
+	// NestedUserNS lets the program make user namespaces, as Chromium's own
+	// sandbox needs. It then runs in a jail of its own, as with Mounts.
+	NestedUserNS bool
+}
+
+// Mount makes a host path visible to one program.
+type Mount struct {
+	Host     string // absolute path of a file or directory
+	Inside   string // absolute; not in the way of anything that a jail has of its own
+	Writable bool
+}

@@ -1,0 +1,44 @@
+// Package jail starts the programs of a worker where they can reach nothing but
+// that worker's own directory: no file, process, network or privilege of the
+// host.
+//
+// # Words
+//
+// A [Host] is the program's hold on confinement: the driver that was picked and
+// probed, the thread that starts everything, the copy of the program that jails
+// execute. A [Policy] says what one worker may reach and use. A [Jail] is one
+// session's set of namespaces; all programs started in it see each other, share
+// /tmp, and die with it. A [Process] is one program in a jail.
+//
+// # The first process
+//
+// Process 1 of a jail is not the command, nor a program that bwrap brings: it is
+// this program itself, executed again from a sealed copy in memory, and turned
+// by this package's init function into a small resident server. Over an
+// inherited socket pair it receives the programs to start, with their
+// descriptors, starts them, reaps everything, reports exits, delivers signals and
+// kills trees. It has no environment, no privilege and no descriptor of the host
+// but that socket; it cannot be traced, and its executable, environment, memory
+// map and descriptors cannot be read by what it starts. When the socket ends,
+// because the host program closed it or died, the jail ends.
+//
+// Because of that init function, a program that links this package must be able
+// to be executed again: nothing that runs before main may depend on the
+// environment or arguments, or print.
+//
+// # Levels
+//
+// "bwrap" builds the jail with bubblewrap 0.8 or newer. "none" confines nothing:
+// programs run as the host program's user and see its files; only the clean
+// environment, the reaping and the killing of trees are the same. "auto" is the
+// strongest level that works here. Nothing ever falls back to "none".
+//
+// # What is not confined yet
+//
+// There are no cgroups: limits of memory, processor time and directory size
+// cannot be enforced and are refused when set, unless the caller agrees
+// (Options.AllowDegraded). A program may make any system call that an
+// unprivileged process may make in namespaces of its own: there is no seccomp
+// filter. Address families outside the network namespace, such as AF_VSOCK, are
+// therefore open where the host kernel has them.
+package jail

@@ -1,0 +1,191 @@
+package jail
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// marker, as the only argument, asks for the first process of a jail. It
+	// takes more than that to become one; see maybeInit.
+	marker = "\x01jail-first-process\x01"
+	// sockFD is where the socket to the host program is inherited.
+	sockFD = 3
+	// exeFD is where the sealed copy of the program is inherited.
+	exeFD = 4
+	// helloTime bounds the wait for the host program's first message, and the
+	// host's for the answer where its caller gives no sooner deadline.
+	helloTime = 10 * time.Second
+)
+
+// exePath is what is executed for a first process; it is its argument 0 too.
+const exePath = "/proc/self/fd/4"
+
+// nsNames are the namespaces that a confined first process must not share with
+// the host.
+var nsNames = [...]string{"user", "pid", "mnt", "ipc", "uts", "net", "cgroup"}
+
+// init turns a program that was executed as the first process of a jail into
+// one, and does nothing in any other.
+func init() {
+	if len(os.Args) != 2 || os.Args[0] != exePath || os.Args[1] != marker {
+		return
+	}
+	maybeInit()
+}
+
+// maybeInit becomes the first process if the trigger is real: descriptor 3 is a
+// socket that a process outside this pid namespace made (confined), or that our
+// parent did (level none), and the first message on it is the handshake. A
+// half-forged one ends the program without a word: it was meant to be executed
+// as something that it cannot be.
+func maybeInit() {
+	cred, err := unix.GetsockoptUcred(sockFD, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		os.Exit(2)
+	}
+	typ, err := unix.GetsockoptInt(sockFD, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || typ != unix.SOCK_STREAM {
+		os.Exit(2)
+	}
+	outside := os.Getpid() == 1 && cred.Pid == 0
+	parent := os.Getpid() != 1 && int(cred.Pid) == os.Getppid()
+	if !outside && !parent {
+		os.Exit(2)
+	}
+	// Whatever was known before the first command runs stays unknown to it.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		os.Exit(2)
+	}
+	os.Clearenv()
+	signal.Ignore(deaf()...)
+	runtime.GOMAXPROCS(2)
+	unix.Umask(0o022)
+	_, _ = unix.KeyctlJoinSessionKeyring("") // see newStarter
+
+	tv := unix.NsecToTimeval(int64(helloTime))
+	if err := unix.SetsockoptTimeval(sockFD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		os.Exit(2)
+	}
+	unix.CloseOnExec(sockFD)
+	c, err := newConn(os.NewFile(sockFD, "host"))
+	if err != nil {
+		os.Exit(2)
+	}
+	hello, fds, err := c.read()
+	closeAll(fds)
+	if err != nil || hello.kind != msgHello || hello.num(0) != protocol {
+		os.Exit(2)
+	}
+	if err := unix.SetsockoptTimeval(sockFD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{}); err != nil {
+		os.Exit(2)
+	}
+	if err := serve(c, &hello, outside); err != nil {
+		_ = c.write(&message{kind: msgRefused, strs: []string{err.Error()}}, nil) // the host may be gone
+		os.Exit(3)
+	}
+	os.Exit(0)
+}
+
+// deaf lists the signals that a first process does not hear. The kernel keeps
+// SIGKILL and SIGSTOP of its own jail from it, but the Go runtime would let every
+// other end it. It needs SIGCHLD, for ignoring that would reap its children
+// unseen, and the runtime needs SIGURG and the two of the C library.
+func deaf() (sigs []os.Signal) {
+	for s := syscall.Signal(1); s <= 64; s++ {
+		switch s {
+		case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD, syscall.SIGURG, 32, 33:
+		default:
+			sigs = append(sigs, s)
+		}
+	}
+	return sigs
+}
+
+// closeInherited closes every descriptor that was inherited: those without
+// close-on-exec, since whatever this program opened itself has it. Standard
+// streams and the socket stay.
+func closeInherited() error {
+	dir, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("list descriptors: %w", err)
+	}
+	for _, e := range dir {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= 2 || fd == sockFD {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
+	return nil
+}
+
+// verifyConfined checks from the inside that the jail is one: process 1, no
+// capabilities nor a way to gain any, the expected user, and not one namespace
+// shared with the host, whose own are listed in host. bwrap has ways to fail
+// open; this is where that ends.
+func verifyConfined(host []string) error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("process number is %d, want 1", os.Getpid())
+	}
+	if os.Getuid() != UID || os.Getgid() != GID || os.Geteuid() != UID || os.Getegid() != GID {
+		return fmt.Errorf("user is %d:%d, want %d:%d", os.Geteuid(), os.Getegid(), UID, GID)
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return fmt.Errorf("read own status: %w", err)
+	}
+	want := map[string]string{"NoNewPrivs": "1"}
+	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
+		want[set] = "0000000000000000"
+	}
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(line, ":")
+		if w, ok := want[key]; ok {
+			if v := strings.TrimSpace(value); v != w {
+				return fmt.Errorf("%s is %s, want %s", key, v, w)
+			}
+			delete(want, key)
+		}
+	}
+	if len(want) != 0 {
+		return fmt.Errorf("own status lacks %v", want)
+	}
+	own, err := namespaces()
+	if err != nil {
+		return err
+	}
+	if len(host) != len(own) {
+		return fmt.Errorf("host named %d namespaces, want %d", len(host), len(own))
+	}
+	for i := range own {
+		if own[i] == host[i] || host[i] == "" {
+			return fmt.Errorf("namespace %s is shared with the host", nsNames[i])
+		}
+	}
+	return nil
+}
+
+// namespaces names the calling process's namespaces, in the order of nsNames.
+func namespaces() ([]string, error) {
+	out := make([]string, len(nsNames))
+	for i, n := range nsNames {
+		s, err := os.Readlink("/proc/self/ns/" + n)
+		if err != nil {
+			return nil, fmt.Errorf("namespace %s: %w", n, err)
+		}
+		out[i] = s
+	}
+	return out, nil
+}

@@ -1,0 +1,133 @@
+package jail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// probeTime bounds a probe, whatever the caller's patience.
+const probeTime = 10 * time.Second
+
+// findBwrap returns the absolute path of bwrap.
+func findBwrap(path string) (string, error) {
+	name := path
+	if name == "" {
+		name = "bwrap"
+	}
+	found, err := exec.LookPath(name)
+	if err == nil {
+		found, err = filepath.Abs(found)
+	}
+	if err != nil {
+		return "", &UnavailableError{
+			Level: levelBwrap, Err: err,
+			Reason: fmt.Sprintf("%s is not installed", name),
+			Remedy: "apt-get install bubblewrap (0.8 or newer), or the like for this system",
+		}
+	}
+	return found, nil
+}
+
+// probe runs a jail that tries what must not be possible.
+func (h *Host) probe(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	id, err := h.Identity()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "jail-probe-")
+	if err != nil {
+		return fmt.Errorf("jail: probe: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir), id.Release()) }()
+	// The canary may be read by everybody, its directory be entered: only the
+	// jail's view keeps it out of sight.
+	canary, workspace := filepath.Join(dir, "canary"), filepath.Join(dir, "workspace")
+	err = errors.Join(
+		os.Chmod(dir, 0o755),
+		os.WriteFile(canary, []byte("canary"), 0o644),
+		os.Mkdir(workspace, 0o700),
+		os.Chown(workspace, id.UID, id.GID))
+	if err != nil {
+		return fmt.Errorf("jail: probe: %w", err)
+	}
+	j, err := h.NewJail(ctx, Policy{Identity: id, Workspace: workspace})
+	if err != nil {
+		return fmt.Errorf("jail: probe: %w", err)
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	m, err := j.request(ctx, &message{kind: msgProbe, strs: []string{canary}}, nil, nil)
+	if err != nil {
+		return fmt.Errorf("jail: probe: %w", err)
+	}
+	if len(m.strs) > 0 {
+		return &UnavailableError{
+			Level:  h.level,
+			Reason: "the probe could do what a jail must forbid: " + strings.Join(m.strs, "; "),
+			Remedy: "look for an old or changed bwrap",
+		}
+	}
+	return nil
+}
+
+// unavailable explains why bwrap made no jail, from what it complained of.
+func unavailable(complaint string, cause error) error {
+	e := &UnavailableError{Level: levelBwrap, Err: cause, Reason: "bwrap made no jail"}
+	if complaint != "" {
+		e.Reason += fmt.Sprintf(": %q", complaint)
+	} else if cause != nil {
+		e.Reason += ": " + cause.Error()
+	}
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(complaint, p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("Unknown option"):
+		e.Remedy = "install bubblewrap 0.8 or newer, with --bind-fd and --disable-userns (apt-get install bubblewrap)"
+	case has("mount proc"):
+		e.Remedy = "the /proc of this container is masked: " + containerRemedy
+	case has("namespace", "uid map", "gid map", "setgroups", "Operation not permitted", "Permission denied"):
+		e.Remedy = userNSRemedy()
+	case errors.Is(cause, context.DeadlineExceeded), errors.Is(cause, os.ErrDeadlineExceeded):
+		e.Remedy = "bwrap hangs; run it by hand to see why: bwrap --unshare-user --ro-bind /usr /usr /usr/bin/true"
+	}
+	return e
+}
+
+const containerRemedy = "with Docker run the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined " +
+	"--security-opt systempaths=unconfined; on Kubernetes give the pod hostUsers: false, procMount: Unmasked and an Unconfined seccomp profile"
+
+// userNSRemedy says how to allow user namespaces here.
+func userNSRemedy() string {
+	is := func(path, value string) bool {
+		b, err := os.ReadFile(path)
+		return err == nil && strings.TrimSpace(string(b)) == value
+	}
+	var out []string
+	if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+		out = append(out, "allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1")
+	}
+	if is("/proc/sys/user/max_user_namespaces", "0") {
+		out = append(out, "allow user namespaces: sysctl -w user.max_user_namespaces=15000")
+	}
+	if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+		out = append(out, "AppArmor restricts user namespaces: give /usr/bin/bwrap a profile with \"userns,\" "+
+			"(or, for the whole machine, sysctl -w kernel.apparmor_restrict_unprivileged_userns=0)")
+	}
+	if len(out) == 0 {
+		out = append(out, "user namespaces seem to be forbidden: "+containerRemedy)
+	}
+	return strings.Join(out, "; ")
+}

@@ -1,0 +1,91 @@
+package jail
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// staging shows bwrap the directories that it is to bind where a worker's user
+// can reach them. bwrap runs as that user, and however it is told of a directory
+// (by descriptor too, which it resolves to a path again) it cannot bind one whose
+// parents are closed to the user; and a data directory is closed to everybody.
+//
+// The stage is a small tmpfs in a mount namespace of the starting thread's own:
+// nothing is ever mounted where another thread or program of the host sees it,
+// and all of it is gone with the thread.
+type staging struct {
+	s    *starter
+	last atomic.Int64
+}
+
+// newStaging moves the starting thread into a mount namespace of its own. It
+// needs root's rights over mounts.
+func newStaging(s *starter) (*staging, error) {
+	var err error
+	s.do(func() {
+		if err = unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+			return
+		}
+		// The host's later mounts are to be seen here, and ours nowhere else.
+		if err = unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+			return
+		}
+		err = unix.Mount("jail", uidDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0711,size=1m")
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &staging{s: s}, nil
+}
+
+// put binds what f is on the stage and returns the path there. With what is
+// mounted below it, unless alone.
+func (st *staging) put(f *os.File, alone bool) (path string, err error) {
+	// A mount that belongs to no namespace yet: made from what f is, whatever
+	// has its path by now. It needs Linux 5.2.
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH)
+	if !alone {
+		flags |= unix.AT_RECURSIVE
+	}
+	tree, err := unix.OpenTree(int(f.Fd()), "", flags)
+	if err != nil {
+		return "", fmt.Errorf("jail: stage %s: %w", f.Name(), err)
+	}
+	defer unix.Close(tree)
+	path = uidDir + "/" + strconv.FormatInt(st.last.Add(1), 10)
+	st.s.do(func() {
+		var info unix.Stat_t
+		if err = unix.Fstat(int(f.Fd()), &info); err != nil {
+			return
+		}
+		if info.Mode&unix.S_IFMT == unix.S_IFDIR {
+			err = os.Mkdir(path, 0o700)
+		} else {
+			err = os.WriteFile(path, nil, 0o600)
+		}
+		if err != nil {
+			return
+		}
+		if err = unix.MoveMount(tree, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			_ = os.Remove(path) // the namespace takes it along if this fails
+		}
+	})
+	if err != nil {
+		return "", fmt.Errorf("jail: stage %s: %w", f.Name(), err)
+	}
+	return path, nil
+}
+
+// drop takes a path off the stage. The jails that bound it keep it.
+func (st *staging) drop(path string) {
+	st.s.do(func() {
+		// Both fail only if the path is not there, or is stuck; then it stays
+		// until the thread ends, seen by nobody.
+		_ = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		_ = os.Remove(path)
+	})
+}

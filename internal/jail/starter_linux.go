@@ -1,0 +1,71 @@
+package jail
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// starter is the one operating-system thread that starts every jail. A jail is
+// killed by the kernel when the thread that started it ends (PR_SET_PDEATHSIG
+// belongs to a thread), and the threads of ordinary goroutines come and go.
+type starter struct {
+	work chan func()
+	done chan struct{}
+}
+
+func newStarter() *starter {
+	s := &starter{work: make(chan func()), done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		// Never unlocked: the thread ends with the goroutine, after the last
+		// jail, and its keyring with it.
+		runtime.LockOSThread()
+		// What this thread starts must not possess the keys of the host
+		// program's session. A kernel without keys has none to protect, and
+		// where a filter forbids the call it forbids it to the jail as well.
+		_, _ = unix.KeyctlJoinSessionKeyring("")
+		for f := range s.work {
+			f()
+		}
+	}()
+	return s
+}
+
+// do runs f on the thread and waits for it. Nobody may call it after close.
+func (s *starter) do(f func()) {
+	finished := make(chan struct{})
+	s.work <- func() {
+		defer close(finished)
+		f()
+	}
+	<-finished
+}
+
+// start runs os.StartProcess on the thread.
+func (s *starter) start(name string, argv []string, attr *os.ProcAttr) (p *os.Process, err error) {
+	s.do(func() { p, err = os.StartProcess(name, argv, attr) })
+	return p, err
+}
+
+// close ends the thread, which kills whatever it started that still runs.
+func (s *starter) close() {
+	close(s.work)
+	<-s.done
+}
+
+// credential makes a child of the host program run as another user, with no
+// further groups; nil when it is the host program's own already.
+func credential(uid, gid int) *syscall.Credential {
+	if uid == os.Getuid() && gid == os.Getgid() {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// sysProcAttr is for a bwrap: another user, and dead with this program.
+func sysProcAttr(id *Identity) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: credential(id.UID, id.GID), Pdeathsig: syscall.SIGKILL}
+}
