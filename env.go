@@ -1,0 +1,77 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+
+	"github.com/agentflow-go/sandbox/internal/wire"
+)
+
+// Env is what a session, or a backend's warmup, gets from its sandbox. It is a
+// value that may be kept for the life of the session and used concurrently.
+type Env struct {
+	Worker, SessionID, Backend string          // Worker and SessionID are empty in Warmup and in a pooled Open
+	Config                     json.RawMessage // the merged configuration, a JSON object
+
+	owner *owner
+}
+
+// Decode stores the configuration in the struct that v points to. Keys that
+// the struct does not know are refused, with their name.
+func (e Env) Decode(v any) error {
+	if err := wire.DecodeStrict(e.Config, v); err != nil {
+		return Errorf(ErrInvalidInput, "config of %s: %w", e.Backend, err)
+	}
+	return nil
+}
+
+// Workspace returns the worker's directory on the host, made on first use (a
+// session that owns no files costs no directory). In Warmup there is none. A
+// hostile process may be at work inside: open what is in it through os.Root,
+// without following links or blocking on special files.
+func (e Env) Workspace() (string, error) { return e.owner.workspace() }
+
+// Home returns the workspace as the worker's processes see it: /workspace, or
+// under level none the host directory.
+func (e Env) Home(ctx context.Context) (string, error) { return e.owner.home(ctx) }
+
+// StateDir returns a directory of the session's (in Warmup: the backend's)
+// own, outside the workspace and out of reach of the worker's processes, made
+// on first use and removed with the session (in Warmup: by Shutdown).
+func (e Env) StateDir() (string, error) { return e.owner.stateDir() }
+
+// Start starts a program in the session's jail: everything that runs for a
+// worker starts here. Programs of one session see each other's processes; all
+// sessions of one worker share the workspace. What still runs when the session
+// ends is killed.
+//
+// ctx bounds the start only. In Warmup the jail belongs to the backend, and
+// its home directory is a private one.
+func (e Env) Start(ctx context.Context, c Cmd) (*Process, error) { return e.owner.start(ctx, c) }
+
+// Lost reports that the session's state is gone, for example because its
+// process died: running calls end with [ErrSessionLost], the session is
+// closed, and its worker's next call is told. It does nothing in Warmup.
+func (e Env) Lost(err error) { e.owner.lost(err) }
+
+// Cmd is a program to start with [Env.Start].
+type Cmd struct {
+	Path           string     // a path inside, or a name looked up in the jail's PATH
+	Args           []string   // without the program's name
+	Dir            string     // inside; "": the workspace
+	Env            []string   // added to the clean environment, inside only
+	Stdin          io.Reader  // nil: empty
+	Stdout, Stderr io.Writer  // nil: discarded
+	Files          []*os.File // descriptors 3, 4, … inside
+	TTY            *os.File   // a pty's slave: standard streams and controlling terminal
+	Mounts         []Mount
+	NestedUserNS   bool // for programs with a sandbox of their own (Chromium)
+}
+
+// Mount makes a host path visible to one program.
+type Mount struct {
+	Host, Inside string
+	Writable     bool
+}

@@ -1,0 +1,145 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/agentflow-go/sandbox/internal/wire"
+)
+
+// Execute runs one tool; see [Executor].
+func (sb *Sandbox) Execute(ctx context.Context, req Request) Response {
+	begin := time.Now()
+	resp := Response{Meta: Meta{Tool: req.Tool, TraceID: req.TraceID}}
+	if resp.Meta.TraceID == "" {
+		resp.Meta.TraceID = newUUID()
+	}
+	resp.Data, resp.Err = sb.execute(ctx, req, &resp.Meta)
+	resp.Meta.Elapsed = time.Since(begin)
+	return resp
+}
+
+func (sb *Sandbox) execute(ctx context.Context, req Request, meta *Meta) (json.RawMessage, error) {
+	w := NewWorker(sb, req.Worker)
+	done, err := sb.enter(ctx, w)
+	if err != nil {
+		return failed(err, nil)
+	}
+	defer done.leave()
+	e, err := sb.names.resolve(req.Tool)
+	if err != nil {
+		meta.DidYouMean = sb.names.suggest(req.Tool)
+		return failed(err, nil)
+	}
+	inv := e.invocation(sb, w, req.Params)
+	run := &callRun{w: w}
+	if req.OnEvent != nil {
+		run.events = &emitter{to: req.OnEvent}
+		defer run.events.close()
+	}
+	inv.Call = Call{TraceID: meta.TraceID, Tool: e.info.FullName, Worker: w.id, run: run}
+	meta.Tool, meta.Backend = e.info.FullName, e.info.Label
+
+	// What still runs when Shutdown gives up waiting is cancelled by it.
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(sb.base, func() { stop(errStopping()) })()
+	ctx, cancel := sb.limit(ctx, e, req.Timeout)
+	if cancel != nil {
+		defer cancel()
+	}
+	err = sb.handleSafely(ctx, inv)
+	inv.meta.Tool, inv.meta.Backend, inv.meta.TraceID = meta.Tool, meta.Backend, meta.TraceID
+	*meta = inv.meta
+	var out json.RawMessage
+	if err == nil {
+		out, err = inv.body.outputJSON()
+	}
+	if err != nil {
+		return failed(e.complete(err, meta.SessionID, meta.Ran), inv.body.partialJSON())
+	}
+	return out, nil
+}
+
+// handleSafely runs the middlewares and the tool. Tools recover their own
+// panics; this is for the middlewares.
+func (sb *Sandbox) handleSafely(ctx context.Context, inv *Invocation) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = sb.panicked("middleware around", inv.Info.FullName, r)
+		}
+	}()
+	return sb.handle(ctx, inv)
+}
+
+// failed returns an error with its machine-readable detail as JSON. What the
+// tool of a timed-out or cancelled call returned joins the detail.
+func failed(err error, partial json.RawMessage) (json.RawMessage, error) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		e = asError(err, ErrUnexpected)
+	}
+	data := e.Data
+	if partial != nil && (e.Code == ErrTimeout || e.Code == ErrCancelled) {
+		detail := map[string]any{"partial": partial}
+		if m, ok := data.(map[string]any); ok {
+			for k, v := range m {
+				detail[k] = v
+			}
+		}
+		data = detail
+	}
+	if data == nil {
+		return nil, e
+	}
+	raw, merr := wire.Marshal(data)
+	if merr != nil {
+		return nil, e
+	}
+	return raw, e
+}
+
+// emitter passes events to one listener until the call ends.
+type emitter struct {
+	mu     sync.Mutex // held while the listener runs: one event at a time
+	to     func(Event)
+	closed bool
+}
+
+func (m *emitter) emit(e Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.to(e)
+	}
+}
+
+func (m *emitter) close() {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+}
+
+// newUUID returns a random UUID (RFC 9562, version 4). It names things in
+// logs; nothing is kept secret by it.
+func newUUID() string {
+	var b [16]byte
+	hi, lo := rand.Uint64(), rand.Uint64()
+	for i := range 8 {
+		b[i], b[8+i] = byte(hi>>(8*i)), byte(lo>>(8*i))
+	}
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	var s [36]byte
+	hex.Encode(s[:8], b[:4])
+	hex.Encode(s[9:13], b[4:6])
+	hex.Encode(s[14:18], b[6:8])
+	hex.Encode(s[19:23], b[8:10])
+	hex.Encode(s[24:], b[10:])
+	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
+	return string(s[:])
+}

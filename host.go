@@ -1,0 +1,161 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/agentflow-go/sandbox/internal/jail"
+	"github.com/agentflow-go/sandbox/internal/workspace"
+)
+
+// hostResources are what a Sandbox has on its host, each made on first use.
+type hostResources struct {
+	mu     sync.Mutex // guards the rest; held while they are made
+	store  *workspace.Store
+	host   *jail.Host
+	closed bool
+}
+
+func (h *hostResources) workspaces(sb *Sandbox) (*workspace.Store, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.workspacesLocked(sb)
+}
+
+func (h *hostResources) workspacesLocked(sb *Sandbox) (*workspace.Store, error) {
+	if h.closed {
+		return nil, errStopping()
+	}
+	if h.store == nil {
+		store, err := workspace.Open(sb.opts.DataDir, workspace.Options{Keep: sb.opts.KeepWorkspaces, Logger: sb.opts.Logger})
+		if err != nil {
+			return nil, err
+		}
+		h.store = store
+	}
+	return h.store, nil
+}
+
+// jails returns what starts processes. Opening it probes the host; a failure
+// is tried again by the next use.
+func (h *hostResources) jails(ctx context.Context, sb *Sandbox) (*jail.Host, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.host != nil {
+		return h.host, nil
+	}
+	store, err := h.workspacesLocked(sb)
+	if err != nil {
+		return nil, err
+	}
+	host, err := jail.Open(ctx, jail.Options{
+		Level: sb.opts.Confine.Level, AllowDegraded: sb.opts.Confine.AllowDegraded,
+		DataDir: store.Path(), Logger: sb.opts.Logger,
+	})
+	if err != nil {
+		return nil, jailError(err)
+	}
+	if err := host.Check(jail.Policy{Limits: jail.Limits(sb.opts.Confine.Limits), Egress: sb.opts.Confine.Egress.Allow}); err != nil {
+		return nil, errors.Join(jailError(err), host.Close())
+	}
+	if host.Level() == "none" {
+		sb.opts.Logger.Warn("confinement is off: what workers run can read and change everything that this program can")
+	}
+	h.host = host
+	return host, nil
+}
+
+// kept reports whether a workspace was kept for the worker.
+func (h *hostResources) kept(worker string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.store != nil && h.store.Kept(worker)
+}
+
+// level tells which driver is in force and what it does not enforce; "" before
+// the first process.
+func (h *hostResources) level(c Confinement) (string, []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.host == nil {
+		return "", nil
+	}
+	return h.host.Level(), h.host.Unenforced(jail.Limits(c.Limits))
+}
+
+func (h *hostResources) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	var errs []error
+	if h.host != nil {
+		errs = append(errs, h.host.Close())
+	}
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+	}
+	h.host, h.store = nil, nil
+	return errors.Join(errs...)
+}
+
+// Probe finds out now, instead of when the first program starts, whether this
+// host can enforce Options.Confine: it runs the driver once, trying forbidden
+// acts. The error is [ErrCannotEnforce] with the remedy.
+func (sb *Sandbox) Probe(ctx context.Context) error {
+	_, err := sb.host.jails(ctx, sb)
+	return err
+}
+
+// jailError gives errors of the jail their code.
+func jailError(err error) error {
+	switch {
+	case errors.Is(err, jail.ErrCannotEnforce), errors.Is(err, jail.ErrUnavailable):
+		return &Error{Code: ErrCannotEnforce, Err: err}
+	case errors.Is(err, jail.ErrClosed):
+		return &Error{Code: ErrSessionLost, Err: err}
+	}
+	return err
+}
+
+// Process is a program started with [Env.Start]. Its methods may be called
+// concurrently.
+type Process struct{ p *jail.Process }
+
+// Pid returns the process id as the worker's programs see it.
+func (p *Process) Pid() int { return p.p.Pid() }
+
+// Signal sends a signal to the program itself.
+func (p *Process) Signal(s os.Signal) error { return p.p.Signal(s) }
+
+// Kill kills the program and everything it started, except what detached
+// itself completely; that ends with the session.
+func (p *Process) Kill() error { return p.p.Kill() }
+
+// Wait waits for the program's end and its output. The error is nil for exit
+// status 0, an [*ExitError] for another end.
+func (p *Process) Wait() error {
+	err := p.p.Wait()
+	if e, ok := errors.AsType[*jail.ExitError](err); ok {
+		ee := &ExitError{Code: e.Code, Lost: e.Lost}
+		if e.Signal != 0 {
+			ee.Signal = e.Signal
+		}
+		return ee
+	}
+	return err
+}
+
+// ExitError says that a program ended otherwise than with exit status 0.
+type ExitError struct {
+	Code   int       // exit status; -1 when a signal ended it
+	Signal os.Signal // the signal that ended it; nil when it exited
+	Lost   bool      // its end was not seen, because its whole jail went away
+}
+
+func (e *ExitError) Error() string {
+	n, _ := e.Signal.(syscall.Signal) // 0 for none
+	return (&jail.ExitError{Code: e.Code, Signal: n, Lost: e.Lost}).Error()
+}

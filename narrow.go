@@ -1,0 +1,125 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/agentflow-go/sandbox/internal/jail"
+)
+
+// limitNames are the limits that AllowDegraded may name.
+const limitNames = "cpu, memory, workspace, processes, files"
+
+// checkConfinement refuses values that mean nothing, before any host is asked.
+func checkConfinement(c Confinement) error {
+	for _, name := range c.AllowDegraded {
+		if !slices.Contains(strings.Split(limitNames, ", "), name) {
+			return Errorf(ErrInvalidInput, "confinement: allow_degraded has %q, which is no limit; known are %s", name, limitNames)
+		}
+	}
+	for _, l := range c.Limits.list() {
+		if l.value < 0 && l.value != -1 {
+			return Errorf(ErrInvalidInput, "confinement: limits.%s is %v; a limit is positive, 0 for the default or -1 for none", l.name, l.value)
+		}
+	}
+	if slices.Contains(c.Egress.Allow, "") {
+		return Errorf(ErrInvalidInput, "confinement: egress.allow has an empty pattern")
+	}
+	return nil
+}
+
+type namedLimit struct {
+	name  string
+	value float64
+	def   float64 // what 0 stands for; 0: no bound by default
+}
+
+func (l Limits) list() []namedLimit {
+	return []namedLimit{
+		{"cpu", l.CPU, 0},
+		{"memory", float64(l.Memory), 0},
+		{"workspace", float64(l.Workspace), 0},
+		{"output", float64(l.Output), 0},
+		{"processes", float64(l.Processes), jail.DefaultProcesses},
+		{"files", float64(l.Files), jail.DefaultFiles},
+	}
+}
+
+// narrow returns the sandbox's policy as a session narrows it; nil for the
+// sandbox's own. A session that asks for more than the sandbox allows is
+// refused.
+func narrow(base Confinement, s *Confinement) (*Confinement, error) {
+	if s == nil {
+		return nil, nil
+	}
+	if err := checkConfinement(*s); err != nil {
+		return nil, err
+	}
+	if s.Level != "" && s.Level != base.Level {
+		return nil, widens("level", s.Level, "the sandbox's level applies to all sessions")
+	}
+	for _, name := range s.AllowDegraded {
+		if !slices.Contains(base.AllowDegraded, name) {
+			return nil, widens("allow_degraded", name, "the sandbox requires this limit")
+		}
+	}
+	for _, host := range s.Egress.Allow {
+		if !slices.Contains(base.Egress.Allow, host) {
+			return nil, widens("egress.allow", host, "the sandbox does not allow it")
+		}
+	}
+	own := s.Limits.list()
+	for i, b := range base.Limits.list() {
+		bound := b.value
+		if bound == 0 {
+			bound = b.def
+		}
+		if v := own[i].value; bound > 0 && (v == -1 || v > bound) {
+			return nil, widens("limits."+b.name, fmt.Sprint(v), fmt.Sprintf("the sandbox's limit is %v", bound))
+		}
+	}
+	out := *s
+	out.Level = base.Level
+	if s.AllowDegraded == nil {
+		out.AllowDegraded = base.AllowDegraded
+	}
+	if s.Egress.Allow == nil {
+		out.Egress.Allow = base.Egress.Allow
+	}
+	out.Egress.Check = both(base.Egress.Check, s.Egress.Check)
+	inherit(&out.Limits.CPU, base.Limits.CPU)
+	inherit(&out.Limits.Memory, base.Limits.Memory)
+	inherit(&out.Limits.Workspace, base.Limits.Workspace)
+	inherit(&out.Limits.Output, base.Limits.Output)
+	inherit(&out.Limits.Processes, base.Limits.Processes)
+	inherit(&out.Limits.Files, base.Limits.Files)
+	return &out, nil
+}
+
+func inherit[T comparable](v *T, base T) {
+	var zero T
+	if *v == zero {
+		*v = base
+	}
+}
+
+func both(a, b func(context.Context, Dial) error) func(context.Context, Dial) error {
+	if a == nil || b == nil {
+		if a == nil {
+			return b
+		}
+		return a
+	}
+	return func(ctx context.Context, d Dial) error {
+		if err := a(ctx, d); err != nil {
+			return err
+		}
+		return b(ctx, d)
+	}
+}
+
+func widens(field, value, why string) error {
+	return Errorf(ErrDenied, "confinement: %s %q would widen the sandbox's policy: %s; a session may only narrow it", field, value, why)
+}

@@ -1,0 +1,244 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+
+	"github.com/agentflow-go/sandbox/internal/jail"
+	"github.com/agentflow-go/sandbox/internal/workspace"
+)
+
+// owner is what an Env leads to: the things that a session, or a backend's
+// warmup, has on the host. Each is made on first use.
+type owner struct {
+	sb     *Sandbox
+	b      *backendEntry
+	s      *session     // nil in a warmup
+	ws     *workerState // nil in a warmup
+	config json.RawMessage
+	conf   *Confinement // nil: the sandbox's
+
+	mu       sync.Mutex     // guards the rest; held while a jail is made
+	jail     *jail.Jail     // nil: no program started yet
+	state    *workspace.Dir // nil: not asked for yet
+	private  workerFiles    // of a warmup: what its programs run with and in
+	released bool
+}
+
+// files are those of the worker, or of the warmup itself.
+func (o *owner) files() *workerFiles {
+	if o.ws != nil {
+		return &o.ws.files
+	}
+	return &o.private
+}
+
+// policyOf returns the confinement in force.
+func (o *owner) policyOf() Confinement {
+	if o.conf != nil {
+		return *o.conf
+	}
+	return o.sb.opts.Confine
+}
+
+func (o *owner) workspace() (string, error) {
+	if o.ws == nil {
+		return "", Errorf(ErrInvalidRequest, "there is no workspace in Warmup; use StateDir")
+	}
+	return o.files().workspace(o.sb, o.workerID())
+}
+
+func (o *owner) workerID() string {
+	if o.ws == nil {
+		return ""
+	}
+	o.ws.mu.Lock()
+	defer o.ws.mu.Unlock()
+	return o.ws.id
+}
+
+func (o *owner) stateDir() (string, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.released {
+		return "", errOwnerGone()
+	}
+	if o.state == nil {
+		store, err := o.sb.host.workspaces(o.sb)
+		if err != nil {
+			return "", err
+		}
+		if o.state, err = store.State(); err != nil {
+			return "", err
+		}
+	}
+	return o.state.Path(), nil
+}
+
+func errOwnerGone() error { return Errorf(ErrSessionLost, "the session has ended") }
+
+func (o *owner) home(ctx context.Context) (string, error) {
+	j, err := o.jailed(ctx)
+	if err != nil {
+		return "", err
+	}
+	return j.Home(), nil
+}
+
+func (o *owner) start(ctx context.Context, c Cmd) (*Process, error) {
+	j, err := o.jailed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mounts := make([]jail.Mount, len(c.Mounts))
+	for i, m := range c.Mounts {
+		mounts[i] = jail.Mount(m)
+	}
+	p, err := j.Start(ctx, jail.Cmd{
+		Path: c.Path, Args: c.Args, Dir: c.Dir, Env: c.Env,
+		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
+		Files: c.Files, TTY: c.TTY, Mounts: mounts, NestedUserNS: c.NestedUserNS,
+	})
+	if err != nil {
+		return nil, jailError(err)
+	}
+	return &Process{p}, nil
+}
+
+// jailed returns the session's jail.
+func (o *owner) jailed(ctx context.Context) (*jail.Jail, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.released {
+		return nil, errOwnerGone()
+	}
+	if o.jail != nil {
+		return o.jail, nil
+	}
+	conf := o.policyOf()
+	host, err := o.sb.host.jails(ctx, o.sb)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := o.files().workspace(o.sb, o.workerID())
+	if err != nil {
+		return nil, err
+	}
+	j, err := host.NewJail(ctx, jail.Policy{
+		Identity:  o.files().identity(),
+		Workspace: dir,
+		Limits:    jail.Limits(conf.Limits),
+		Egress:    conf.Egress.Allow,
+	})
+	if err != nil {
+		return nil, jailError(err)
+	}
+	o.jail = j
+	return j, nil
+}
+
+func (o *owner) lost(err error) {
+	if o.s != nil {
+		o.sb.lose(o.s, err)
+	}
+}
+
+// release kills what the owner started and removes what it had.
+func (o *owner) release() error {
+	o.mu.Lock()
+	j, state := o.jail, o.state
+	o.jail, o.state, o.released = nil, nil, true
+	o.mu.Unlock()
+	var errs []error
+	if j != nil {
+		errs = append(errs, j.Close())
+	}
+	if state != nil {
+		errs = append(errs, state.Release(false))
+	}
+	if o.ws == nil {
+		errs = append(errs, o.private.release(false))
+	}
+	return errors.Join(errs...)
+}
+
+// level tells which confinement the session's programs are under; "" if none
+// has started.
+func (s *session) level() (string, []string) {
+	if !s.mu.TryLock() { // a jail is being made
+		return "", nil
+	}
+	defer s.mu.Unlock()
+	if s.jail == nil {
+		return "", nil
+	}
+	return s.sb.host.level(s.policyOf())
+}
+
+// workerFiles are a worker's directory and the host user its programs run as.
+type workerFiles struct {
+	mu  sync.Mutex // guards the rest; held while they are made
+	dir *workspace.Dir
+	id  *jail.Identity
+}
+
+// workspace returns the directory, made on first use for the worker's user.
+func (f *workerFiles) workspace(sb *Sandbox, worker string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dir != nil {
+		return f.dir.Path(), nil
+	}
+	store, err := sb.host.workspaces(sb)
+	if err != nil {
+		return "", err
+	}
+	host, err := sb.host.jails(sb.base, sb)
+	if err != nil {
+		return "", err
+	}
+	id, err := host.Identity()
+	if err != nil {
+		return "", jailError(err)
+	}
+	dir, err := store.New(workspace.DirOptions{UID: id.UID, GID: id.GID, Worker: worker})
+	if err != nil {
+		return "", errors.Join(err, id.Release())
+	}
+	f.dir, f.id = dir, id
+	return dir.Path(), nil
+}
+
+func (f *workerFiles) identity() *jail.Identity {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.id
+}
+
+// assign tells a blank worker's directory whose it is.
+func (f *workerFiles) assign(worker string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dir == nil {
+		return nil
+	}
+	return f.dir.Assign(worker)
+}
+
+// release gives both back. The directory goes first: it belongs to the user.
+func (f *workerFiles) release(keep bool) error {
+	f.mu.Lock()
+	dir, id := f.dir, f.id
+	f.dir, f.id = nil, nil
+	f.mu.Unlock()
+	var errs []error
+	if dir != nil {
+		errs = append(errs, dir.Release(keep))
+	}
+	if id != nil {
+		errs = append(errs, id.Release())
+	}
+	return errors.Join(errs...)
+}
