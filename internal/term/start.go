@@ -3,6 +3,7 @@ package term
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -38,6 +39,15 @@ type Process interface {
 
 // StartFunc starts a process. The context covers the start only.
 type StartFunc func(ctx context.Context, s Spec) (Process, error)
+
+// ExitStatus is an error that a [Process] whose Wait has no better one returns
+// for a status that is not 0: the status, or 128 plus the number of the signal.
+type ExitStatus int
+
+func (s ExitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// ExitCode returns the status.
+func (s ExitStatus) ExitCode() int { return int(s) }
 
 // exitCode turns what Process.Wait returned into a shell's exit status: the
 // status itself, or 128 plus the signal's number. It is -1 if err does not say.

@@ -1,0 +1,294 @@
+package term
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ProgramOptions say what [StartProgram] starts.
+type ProgramOptions struct {
+	Start StartFunc // required
+	Path  string
+	Args  []string
+	Dir   string
+	Env   []string
+
+	Rows, Cols int // 0: 24 and 80
+	History    int // bytes of output kept; 0: 1 MiB
+}
+
+// Program is a program on a terminal of its own. Its methods may be called
+// concurrently.
+type Program struct {
+	proc    Process
+	term    *tty
+	out     *stream
+	history *ring
+	screen  *screen
+
+	answers chan []byte   // of the terminal, to the program
+	done    chan struct{} // closed when the program has ended and its output is read
+	code    int           // valid once done is closed
+	once    sync.Once
+	closed  chan struct{}
+	helpers sync.WaitGroup
+}
+
+// ErrEnded is returned for input to a program that has ended.
+var ErrEnded = errors.New("the program has ended")
+
+// StartProgram starts a program. The context covers the start only; whoever
+// started it calls [Program.Close].
+func StartProgram(ctx context.Context, o ProgramOptions) (*Program, error) {
+	if o.Start == nil {
+		return nil, errors.New("term: ProgramOptions.Start is nil: give the function that starts processes")
+	}
+	if o.Rows == 0 {
+		o.Rows = 24
+	}
+	if o.Cols == 0 {
+		o.Cols = 80
+	}
+	if o.History <= 0 {
+		o.History = 1 << 20
+	}
+	if err := checkSize(o.Rows, o.Cols); err != nil {
+		return nil, err
+	}
+	t, err := openTTY(o.Rows, o.Cols, false)
+	if err != nil {
+		return nil, err
+	}
+	slave, err := t.peer()
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	defer slave.Close()
+	p := &Program{
+		term:    t,
+		history: newRing(o.History),
+		answers: make(chan []byte, 16),
+		done:    make(chan struct{}),
+		closed:  make(chan struct{}),
+	}
+	p.screen = newScreen(o.Rows, o.Cols, answerer{p})
+	p.out = newStream(t.master, 0)
+	p.out.begin(func(b []byte) {
+		p.history.write(b)
+		p.screen.write(b)
+	})
+	p.proc, err = o.Start(ctx, Spec{Path: o.Path, Args: o.Args, Dir: o.Dir, Env: o.Env, TTY: slave})
+	if err != nil {
+		p.out.close()
+		t.close()
+		return nil, fmt.Errorf("start %s: %w", o.Path, err)
+	}
+	p.helpers.Add(2)
+	go p.answer()
+	go p.await()
+	return p, nil
+}
+
+// answerer takes the emulator's answers. It never blocks: the emulator is
+// called by the reader of the program's output.
+type answerer struct{ p *Program }
+
+func (a answerer) Write(b []byte) (int, error) {
+	select {
+	case a.p.answers <- append([]byte(nil), b...):
+	default: // the program asks but does not listen
+	}
+	return len(b), nil
+}
+
+func (p *Program) answer() {
+	defer p.helpers.Done()
+	for {
+		select {
+		case b := <-p.answers:
+			if _, err := p.term.master.Write(b); err != nil {
+				return
+			}
+		case <-p.done:
+			return
+		}
+	}
+}
+
+func (p *Program) await() {
+	defer p.helpers.Done()
+	code := exitCode(p.proc.Wait())
+	if p.term.restore() == nil {
+		fence := []byte(digits())
+		found := p.out.arm(fence)
+		go p.term.slave.Write(fence)
+		waitFor(found, time.Second)
+	}
+	p.code = code
+	close(p.done)
+	p.history.end()
+}
+
+// Pid is the program's number as the host sees it.
+func (p *Program) Pid() int { return p.proc.Pid() }
+
+// Done is closed once the program has ended and all its output is there.
+func (p *Program) Done() <-chan struct{} { return p.done }
+
+// ExitCode returns the exit status, 128 plus the number for a signal; ok is
+// false while the program runs.
+func (p *Program) ExitCode() (code int, ok bool) {
+	select {
+	case <-p.done:
+		return p.code, true
+	default:
+		return 0, false
+	}
+}
+
+// Chunk is a piece of a program's output.
+type Chunk struct {
+	Data    []byte
+	Next    int64 // where to go on
+	Dropped int64 // bytes between the wanted position and Data that are not kept any more
+}
+
+// Output returns at most limit bytes of output from position since. If there is
+// none it waits, for at most wait, until there is or the program has ended.
+func (p *Program) Output(ctx context.Context, since int64, limit int, wait time.Duration) (Chunk, error) {
+	var timeout <-chan time.Time
+	if wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		timeout = t.C
+	}
+	for {
+		data, from, more := p.history.read(since, limit)
+		if len(data) > 0 || timeout == nil {
+			return Chunk{Data: data, Next: from + int64(len(data)), Dropped: max(0, from-since)}, nil
+		}
+		select {
+		case <-more:
+			if _, ok := p.ExitCode(); ok {
+				timeout = nil
+			}
+		case <-timeout:
+			timeout = nil
+		case <-ctx.Done():
+			return Chunk{Next: from}, ctx.Err()
+		}
+	}
+}
+
+// Input types text. It returns early, with what was taken, when the context
+// ends before the program reads. One caller at a time.
+func (p *Program) Input(ctx context.Context, text []byte) (int, error) {
+	if _, ok := p.ExitCode(); ok {
+		return 0, ErrEnded
+	}
+	stop := context.AfterFunc(ctx, func() { p.term.master.SetWriteDeadline(time.Unix(1, 0)) })
+	n, err := p.term.master.Write(text)
+	if !stop() {
+		p.term.master.SetWriteDeadline(time.Time{})
+	}
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return n, fmt.Errorf("the program took %d of %d bytes of input: %w", n, len(text), ctx.Err())
+	case errors.Is(err, os.ErrClosed), errors.Is(err, unix.EIO):
+		return n, ErrEnded
+	}
+	return n, err
+}
+
+// Keys presses keys, given by name; see the error for the names.
+func (p *Program) Keys(ctx context.Context, keys []string) (int, error) {
+	b, err := encodeKeys(keys, p.screen.applicationKeys())
+	if err != nil {
+		return 0, err
+	}
+	return p.Input(ctx, b)
+}
+
+// EOF types the terminal's end-of-file character, which ends the input of a
+// program that reads lines. On a line that was begun it takes two of them.
+func (p *Program) EOF(ctx context.Context) error {
+	eof := p.term.plain.Cc[unix.VEOF]
+	_, err := p.Input(ctx, []byte{eof})
+	return err
+}
+
+// Resize changes the terminal's size; the program is told by SIGWINCH.
+func (p *Program) Resize(rows, cols int) error {
+	if err := checkSize(rows, cols); err != nil {
+		return err
+	}
+	if _, ok := p.ExitCode(); !ok {
+		if err := p.term.resize(rows, cols); err != nil {
+			return err
+		}
+	}
+	p.screen.resize(rows, cols)
+	return nil
+}
+
+// Screen returns what the terminal shows.
+func (p *Program) Screen() Screen { return p.screen.view() }
+
+// Size returns the terminal's size.
+func (p *Program) Size() (rows, cols int) {
+	p.screen.mu.Lock()
+	defer p.screen.mu.Unlock()
+	return p.screen.rows, p.screen.cols
+}
+
+// Signal sends a signal to the program and what runs in its foreground.
+func (p *Program) Signal(sig os.Signal) error {
+	if _, ok := p.ExitCode(); ok {
+		return ErrEnded
+	}
+	err := p.proc.Signal(sig)
+	if s, ok := sig.(unix.Signal); ok {
+		if group, session := p.term.foreground(); group > 1 && group != session {
+			if sid, e := unix.Getsid(group); e == nil && sid == session {
+				_ = unix.Kill(-group, s)
+			}
+		}
+	}
+	return err
+}
+
+// Close kills the program if it runs, and gives its terminal back. Output and
+// Screen still answer. It returns when the program has ended, or after 5 s.
+func (p *Program) Close() error {
+	var err error
+	p.once.Do(func() {
+		if _, ok := p.ExitCode(); !ok {
+			if e := p.Signal(unix.SIGKILL); e != nil && !errors.Is(e, ErrEnded) {
+				p.proc.Kill()
+			}
+			if !waitFor(p.done, 5*time.Second) {
+				err = errors.New("the program outlives SIGKILL")
+			}
+		}
+		p.out.close()
+		p.term.close()
+		close(p.closed)
+	})
+	return err
+}
+
+func checkSize(rows, cols int) error {
+	if rows < 1 || rows > 500 || cols < 1 || cols > 500 {
+		return fmt.Errorf("a terminal of %d rows and %d columns: each must be from 1 to 500", rows, cols)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package term
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/hinshun/vt10x"
+)
+
+// Screen is what a person would see.
+type Screen struct {
+	Text     string // one line per row, without trailing blanks
+	Row, Col int    // of the cursor, from 0
+	Title    string
+}
+
+// screen renders a program's output. The emulator is a small, frozen library;
+// what programs may feed it is hostile, so numbers that would keep it busy for
+// seconds are cut, and a panic costs only the picture.
+type screen struct {
+	reply io.Writer // answers to the program's questions about the terminal
+
+	mu    sync.Mutex // guards what follows
+	vt    vt10x.Terminal
+	rows  int
+	cols  int
+	clamp clamp
+	carry []byte // the beginning of a rune
+	fault string // a panic's text, shown until the next one is cleared
+}
+
+func newScreen(rows, cols int, reply io.Writer) *screen {
+	s := &screen{rows: rows, cols: cols, reply: reply}
+	s.clear()
+	return s
+}
+
+func (s *screen) clear() {
+	s.vt = vt10x.New(vt10x.WithSize(s.cols, s.rows), vt10x.WithWriter(s.reply))
+}
+
+func (s *screen) write(p []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.carry) > 0 {
+		p = append(s.carry, p...)
+		s.carry = nil
+	}
+	if n := incomplete(p); n > 0 {
+		s.carry = append([]byte(nil), p[len(p)-n:]...)
+		p = p[:len(p)-n]
+	}
+	p = s.clamp.filter(p)
+	s.guard(func() { s.vt.Write(p) })
+}
+
+// guard starts over with an empty picture when the emulator panics.
+func (s *screen) guard(fn func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.fault = fmt.Sprint(v)
+			s.clear()
+		}
+	}()
+	fn()
+}
+
+func (s *screen) resize(rows, cols int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rows, s.cols = rows, cols
+	s.guard(func() { s.vt.Resize(cols, rows) })
+}
+
+func (s *screen) view() (v Screen) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.guard(func() {
+		lines := strings.Split(strings.TrimSuffix(s.vt.String(), "\n"), "\n")
+		for i, l := range lines {
+			lines[i] = strings.TrimRight(strings.ReplaceAll(l, "\x00", " "), " ")
+		}
+		c := s.vt.Cursor()
+		v = Screen{Text: strings.Join(lines, "\n"), Row: c.Y, Col: c.X, Title: s.vt.Title()}
+	})
+	return v
+}
+
+// applicationKeys reports whether the program asked for the other codes of the
+// arrow keys.
+func (s *screen) applicationKeys() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.vt.Mode()&vt10x.ModeAppCursor != 0
+}
+
+// incomplete returns the length of an unfinished rune at p's end.
+func incomplete(p []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
+		if b := p[len(p)-n]; utf8.RuneStart(b) {
+			if b >= utf8.RuneSelf && !utf8.FullRune(p[len(p)-n:]) {
+				return n
+			}
+			return 0
+		}
+	}
+	return 0
+}
+
+// clamp cuts numbers in control sequences to four digits: the emulator counts
+// up to them.
+type clamp struct {
+	state  byte // 0 text, 1 after ESC, 2 in a control sequence
+	digits int
+}
+
+func (c *clamp) filter(p []byte) []byte {
+	out := make([]byte, 0, len(p))
+	for _, b := range p {
+		switch {
+		case b == 0x1b:
+			c.state = 1
+		case c.state == 1:
+			c.state, c.digits = 0, 0
+			if b == '[' {
+				c.state = 2
+			}
+		case c.state == 2 && b >= '0' && b <= '9':
+			if c.digits++; c.digits > 4 {
+				continue
+			}
+		case c.state == 2:
+			c.digits = 0
+			if b >= 0x40 && b <= 0x7e {
+				c.state = 0
+			}
+		}
+		out = append(out, b)
+	}
+	return out
+}

@@ -1,0 +1,212 @@
+package term_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/agentflow-go/sandbox/internal/term"
+)
+
+func shell(t testing.TB, o term.Options) *term.Shell {
+	t.Helper()
+	o.Start = startPlain
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	s, err := term.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func run(t *testing.T, s *term.Shell, c term.Command) term.Result {
+	t.Helper()
+	res, err := s.Run(t.Context(), c)
+	if err != nil {
+		t.Fatalf("Run(%.60q): %v", c.Text, err)
+	}
+	return res
+}
+
+func TestNULIsRefused(t *testing.T) {
+	t.Parallel()
+	s := shell(t, term.Options{})
+	if _, err := s.Run(t.Context(), term.Command{Text: "echo a\x00b"}); !errors.Is(err, term.ErrNUL) {
+		t.Errorf("Run = %v, want ErrNUL", err)
+	}
+}
+
+func TestDirectoryAndEnvironmentOfACommand(t *testing.T) {
+	t.Parallel()
+	s := shell(t, term.Options{})
+	res := run(t, s, term.Command{Text: `echo "$V"; pwd; nosuch`, Dir: "/usr", Env: map[string]string{"V": "it's\n$x"}})
+	if got, want := string(res.Stdout.Bytes()), "it's\n$x\n/usr\nbash: nosuch: command not found\n"; got != want || res.Dir != "/usr" {
+		t.Errorf("output %q in %s, want %q", got, res.Dir, want)
+	}
+	if got := string(run(t, s, term.Command{Text: `echo "[${V-}]"; pwd`}).Stdout.Bytes()); got != "[]\n/usr\n" {
+		t.Errorf("afterwards %q, want an unset V and /usr", got)
+	}
+	if res := run(t, s, term.Command{Text: "echo on", Dir: "/nowhere"}); res.ExitCode != 1 || bytes.Contains(res.Stdout.Bytes(), []byte("on\n")) {
+		t.Errorf("in a directory that is not there: %d, %q", res.ExitCode, res.Stdout.Bytes())
+	}
+	if _, err := s.Run(t.Context(), term.Command{Text: ":", Env: map[string]string{"a b": "x"}}); err == nil || !strings.Contains(err.Error(), `"a b"`) {
+		t.Errorf("a bad name: %v", err)
+	}
+}
+
+func TestSpillHoldsEverything(t *testing.T) {
+	t.Parallel()
+	s := shell(t, term.Options{})
+	var spill, live bytes.Buffer
+	res := run(t, s, term.Command{
+		Text: "seq 20000", MaxOutput: 1000,
+		Spill:    func(term.Stream) (io.Writer, error) { return &spill, nil },
+		OnOutput: func(_ term.Stream, p []byte) { live.Write(p) },
+	})
+	if !bytes.Equal(spill.Bytes(), live.Bytes()) || int64(spill.Len()) != res.Stdout.Size || res.Stdout.SpillErr != nil {
+		t.Errorf("spilled %d, live %d, size %d, %v", spill.Len(), live.Len(), res.Stdout.Size, res.Stdout.SpillErr)
+	}
+	if h, e := res.Stdout.Head, res.Stdout.Tail; len(h) != 500 || len(e) != 500 || !bytes.HasPrefix(h, []byte("1\n2\n")) || !bytes.HasSuffix(e, []byte("\n20000\n")) {
+		t.Errorf("head %q, tail %q", h, e)
+	}
+}
+
+func TestASlowListenerSlowsTheCommandOnly(t *testing.T) {
+	t.Parallel()
+	s := shell(t, term.Options{})
+	release, seen := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	done := make(chan term.Result)
+	go func() {
+		res, err := s.Run(context.Background(), term.Command{Text: "seq 100000", OnOutput: func(term.Stream, []byte) {
+			once.Do(func() { close(seen) })
+			<-release
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+		done <- res
+	}()
+	<-seen
+	select {
+	case <-done:
+		t.Error("Run returned before its output was taken")
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(release)
+	if res := <-done; !bytes.HasSuffix(res.Stdout.Bytes(), []byte("\n100000\n")) {
+		t.Errorf("output ends in %q", res.Stdout.Tail)
+	}
+}
+
+func TestBackgroundOutputBetweenCallsIsHeldBack(t *testing.T) {
+	t.Parallel()
+	s := shell(t, term.Options{Hold: 4096})
+	first := run(t, s, term.Command{Text: "seq 100000 & :"})
+	second := run(t, s, term.Command{Text: "wait; echo end"})
+	var want strings.Builder
+	for i := range 100000 {
+		fmt.Fprintln(&want, i+1)
+	}
+	want.WriteString("end\n")
+	if got := string(first.Stdout.Bytes()) + string(second.Stdout.Bytes()); got != want.String() {
+		t.Errorf("%d bytes in two calls, want %d", len(got), want.Len())
+	}
+}
+
+func TestShellsAtOnce(t *testing.T) {
+	t.Parallel()
+	var wg sync.WaitGroup
+	for range 8 {
+		s := shell(t, term.Options{})
+		wg.Go(func() {
+			id := string(run(t, s, term.Command{Text: "x=$$; echo $x"}).Stdout.Bytes())
+			for range 20 {
+				if got := string(run(t, s, term.Command{Text: "echo $x"}).Stdout.Bytes()); got != id {
+					t.Errorf("output %q, want %q", got, id)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestCallsOfOneShellWait(t *testing.T) {
+	t.Parallel()
+	s := shell(t, term.Options{})
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if got := string(run(t, s, term.Command{Text: "echo a; echo b"}).Stdout.Bytes()); got != "a\nb\n" {
+				t.Errorf("output %q", got)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestCloseEndsARunningCommand(t *testing.T) {
+	t.Parallel()
+	s := shell(t, term.Options{})
+	started := make(chan struct{})
+	done := make(chan error)
+	go func() {
+		_, err := s.Run(context.Background(), term.Command{Text: "echo up; sleep 100", OnOutput: func(term.Stream, []byte) { close(started) }})
+		done <- err
+	}()
+	<-started
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; !errors.Is(err, term.ErrClosed) {
+		t.Errorf("Run = %v, want ErrClosed", err)
+	}
+	if _, err := s.Run(t.Context(), term.Command{Text: "echo hi"}); !errors.Is(err, term.ErrClosed) {
+		t.Errorf("Run after Close = %v, want ErrClosed", err)
+	}
+}
+
+func TestAShellThatCannotStartAgain(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("no more processes")
+	starts := 0
+	s, err := term.Open(t.Context(), term.Options{Start: func(ctx context.Context, sp term.Spec) (term.Process, error) {
+		if starts++; starts == 2 {
+			return nil, broken
+		}
+		return startPlain(ctx, sp)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Run(t.Context(), term.Command{Text: "exit 1"}); !errors.Is(err, broken) {
+		t.Errorf("Run = %v, want %v", err, broken)
+	}
+	if res := run(t, s, term.Command{Text: "echo on"}); !res.Restarted || string(res.Stdout.Bytes()) != "on\n" {
+		t.Errorf("the next Run: restarted %v, output %q", res.Restarted, res.Stdout.Bytes())
+	}
+}
+
+func TestOpenSaysWhyBashDidNotStart(t *testing.T) {
+	t.Parallel()
+	if _, err := term.Open(t.Context(), term.Options{Start: startPlain, Bash: "/bin/false"}); err == nil || !strings.Contains(err.Error(), "status 1") {
+		t.Errorf("Open = %v, want the status", err)
+	}
+	if _, err := term.Open(t.Context(), term.Options{}); err == nil {
+		t.Error("Open without a start function succeeded")
+	}
+}
