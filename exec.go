@@ -20,6 +20,9 @@ func execTool[In, Out any](ctx context.Context, sb *Sandbox, t *Tool[In, Out], w
 		}
 	}
 	if t.sfn == nil {
+		if err := ctx.Err(); err != nil {
+			return out, e.complete(ended(ctx, err), "", false)
+		}
 		if meta != nil {
 			meta.Ran = true
 		}
@@ -34,6 +37,10 @@ func execTool[In, Out any](ctx context.Context, sb *Sandbox, t *Tool[In, Out], w
 		return out, e.complete(err, "", false)
 	}
 	call.SessionID = c.s.id
+	if err := c.Err(); err != nil { // it ended while the call was on its way here
+		sb.release(ctx, c)
+		return out, e.complete(ended(c, err), c.s.id, false)
+	}
 	if meta != nil {
 		meta.Ran = true
 	}
@@ -126,19 +133,28 @@ func (e *limitError) Error() string { return "time limit of " + e.limit.String()
 // Unwrap makes it visible to errors.Is(err, context.DeadlineExceeded).
 func (e *limitError) Unwrap() error { return context.DeadlineExceeded }
 
+// limitOf returns the nearest of the limits that are set; nil if none is.
+func limitOf(limits ...time.Duration) *limitError {
+	var nearest *limitError
+	for _, d := range limits {
+		if d > 0 && (nearest == nil || d < nearest.limit) {
+			nearest = &limitError{d}
+		}
+	}
+	return nearest
+}
+
 // limit derives a context that ends at the nearest of the given limit, the
 // tool's and the sandbox's. The cancel function is nil if there is none.
 func (sb *Sandbox) limit(ctx context.Context, e *toolEntry, given time.Duration) (context.Context, context.CancelFunc) {
-	limit := given
-	for _, d := range []time.Duration{e.spec.Timeout, sb.opts.CallTimeout} {
-		if d > 0 && (limit <= 0 || d < limit) {
-			limit = d
-		}
+	limit := e.limit
+	if given > 0 && (limit == nil || given < limit.limit) {
+		limit = &limitError{given}
 	}
-	if limit <= 0 {
+	if limit == nil {
 		return ctx, nil
 	}
-	return context.WithTimeoutCause(ctx, limit, &limitError{limit})
+	return context.WithTimeoutCause(ctx, limit.limit, limit)
 }
 
 // callError says why a call failed: its context ended, or what the tool

@@ -154,7 +154,7 @@ func (sb *Sandbox) opened(ctx context.Context, s *session, parked bool, err erro
 	ws.mu.Lock()
 	ended := s.phase == over
 	ready := s.ready
-	s.ready, s.stopOpen = nil, nil
+	s.stopOpen = nil
 	switch {
 	case err != nil:
 		if ctx.Err() != nil {
@@ -167,7 +167,7 @@ func (sb *Sandbox) opened(ctx context.Context, s *session, parked bool, err erro
 	if s.openErr != nil {
 		s.end(nil)
 	} else {
-		s.phase, s.last = active, time.Now()
+		s.phase, s.last, s.ready = active, time.Now(), nil
 		if at := s.expires(); !at.IsZero() {
 			sb.reaper.Add(s, at)
 		}
@@ -206,7 +206,7 @@ func initError(b *backendEntry, err error) error {
 // Open still runs, that closes what it opens; finishSession waits for it.
 func (sb *Sandbox) finishSession(ctx context.Context, s *session) error {
 	s.ws.mu.Lock()
-	ready, drained := s.ready, s.drained
+	unopened, drained := s.unopened, s.drained
 	if s.running > 0 && drained == nil {
 		drained = make(chan struct{})
 		s.drained = drained
@@ -214,8 +214,8 @@ func (sb *Sandbox) finishSession(ctx context.Context, s *session) error {
 	s.ws.mu.Unlock()
 	grace := time.NewTimer(sb.opts.CloseGrace)
 	defer grace.Stop()
-	if ready != nil {
-		<-ready // bounded by openBounded, for end has cancelled it
+	if unopened {
+		<-s.ready // bounded by openBounded, for end has cancelled it
 		return nil
 	}
 	if drained != nil {

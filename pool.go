@@ -19,6 +19,7 @@ type pool struct {
 	size int
 	of   []*backendEntry
 	want chan struct{} // holds a token when a blank worker was taken
+	full chan struct{} // closed when nothing fills the pool any more; nil: nothing ever did
 }
 
 const poolRetry = time.Second // after a blank worker could not be made
@@ -35,14 +36,15 @@ func (sb *Sandbox) startPool() {
 	if p.size == 0 {
 		return
 	}
-	p.want = make(chan struct{}, 1)
+	p.want, p.full = make(chan struct{}, 1), make(chan struct{})
 	sb.background.Go(func() { sb.fillPool(sb.base) })
 }
 
 // fillPool keeps the pool full until ctx ends.
 func (sb *Sandbox) fillPool(ctx context.Context) {
 	p := &sb.pool
-	for {
+	defer close(p.full)
+	for ctx.Err() == nil {
 		p.mu.Lock()
 		short := len(p.blanks) < p.size
 		p.mu.Unlock()
@@ -169,9 +171,12 @@ func (sb *Sandbox) pooled(b *backendEntry) int {
 	return len(sb.pool.blanks)
 }
 
-// drainPool closes the blank workers, for Shutdown. Nothing fills it any more.
+// drainPool closes the blank workers, for Shutdown, once base has ended.
 func (sb *Sandbox) drainPool() []error {
 	p := &sb.pool
+	if p.full != nil {
+		<-p.full // bounded, as every Open is
+	}
 	p.mu.Lock()
 	blanks := p.blanks
 	p.blanks = nil

@@ -46,6 +46,7 @@ type toolEntry struct {
 	out     *wire.Schema
 	handle  any // the *Tool[In, Out]
 	fault   error
+	limit   *limitError // the nearer of the tool's and the sandbox's; nil: none; set by New
 	// invocation makes a call of the tool with JSON input.
 	invocation func(sb *Sandbox, w *Worker, params json.RawMessage) *Invocation
 }
@@ -256,6 +257,9 @@ func (r *Registry) freeze(sb *Sandbox) error {
 		return err
 	}
 	r.frozen = true
+	for _, e := range r.tools {
+		e.limit = limitOf(e.spec.Timeout, sb.opts.CallTimeout)
+	}
 	r.owner.Store(sb)
 	return nil
 }

@@ -122,6 +122,7 @@ func (sb *Sandbox) stop(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, sb.opts.CloseGrace)
 	defer cancel()
 	sb.gate.close()
+	sb.start.Do(func() {}) // nothing starts any more
 	sb.gate.wait(grace)
 	sb.cancelBase(errStopping())
 

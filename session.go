@@ -31,7 +31,8 @@ type session struct {
 	running  int           // calls in it, queued ones included
 	calls    *callCtx      // a list of them
 	drained  chan struct{} // closed when it has ended and running is 0; made on demand
-	ready    chan struct{} // closed when Open is over; nil then
+	ready    chan struct{} // closed when Open is over; nil once active
+	unopened bool          // it ended while its Open ran: whoever opens it closes it
 	openErr  error         // for those who waited on ready
 	stopOpen context.CancelCauseFunc
 
@@ -134,6 +135,7 @@ func (s *session) end(cause *Error) bool {
 	if s.phase == over {
 		return false
 	}
+	s.unopened = s.phase == opening
 	s.phase = over
 	s.ws.remove(s)
 	s.sb.reaper.Remove(s)
