@@ -1,0 +1,12 @@
+// Package builtin collects what a configuration file may name out of the box:
+// this module's backends and tools. A program that embeds the server adds its
+// own components to the list.
+package builtin
+
+import "github.com/agentflow-go/sandbox"
+
+// Components returns the components of this module, in the order in which a
+// server without configuration file registers them.
+func Components() []sandbox.Component {
+	return nil
+}

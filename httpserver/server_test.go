@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/httpserver/api"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseTokens(t *testing.T) {
+	t.Parallel()
+	const a, b = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"
+	tests := []struct {
+		name, in string
+		want     []api.Token
+		err      string
+	}{
+		{"one", a, []api.Token{{Secret: a}}, ""},
+		{"with prefix and comments", "# all\n\n  " + a + "\t team- \r\n#" + b + "\n" + b + "\n",
+			[]api.Token{{Secret: a, WorkerPrefix: "team-"}, {Secret: b}}, ""},
+		{"none", "# nothing\n", nil, "holds no token"},
+		{"three words", a + " x y", nil, "line 1: expected a token and at most one"},
+		{"short", "\nsecret", nil, "line 2: the token has 6 characters, expected at least 16"},
+		{"twice", a + "\n\n" + a + " p", nil, "line 3: the token is in line 1 already"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := parseTokens(strings.NewReader(tt.in))
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("tokens (-want +got):\n%s", diff)
+			}
+			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("error %v, want %q", err, tt.err)
+			}
+			if err != nil && (strings.Contains(err.Error(), a) || strings.Contains(err.Error(), "secret")) {
+				t.Errorf("the error %q gives a token away", err)
+			}
+		})
+	}
+}
+
+func TestReadTokensWantsASecret(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o604: false, 0o620: false, 0o602: false, 0o601: false} {
+		path := filepath.Join(dir, fmt.Sprintf("%o", mode))
+		if err := errors.Join(os.WriteFile(path, []byte("aaaaaaaaaaaaaaaa\n"), 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readTokens(path); (err == nil) != ok {
+			t.Errorf("readTokens of a file with mode %04o = %v, want accepted: %v", mode, err, ok)
+		}
+	}
+	if _, err := readTokens(dir); err == nil {
+		t.Error("a directory was accepted")
+	}
+	big := filepath.Join(dir, "big")
+	if err := errors.Join(os.WriteFile(big, nil, 0o600), os.Truncate(big, maxTokens+1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readTokens(big); err == nil {
+		t.Error("a huge file was accepted")
+	}
+}
+
+func TestFlagsWinOverTheFile(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"":                        "file:1",
+		"--host h":                "h:1",
+		"-p 2":                    "file:2",
+		"--host ::1 --port=2":     "[::1]:2",
+		"--addr a:3":              "a:3",
+		"-addr :0":                ":0",
+		"-c x --host 127.0.0.1":   "127.0.0.1:1",
+		"--config=x --insecure":   "file:1",
+		"--log-level WARNING":     "file:1",
+		"--log-level debug -p 65": "file:65",
+	} {
+		f, err := parseFlags(strings.Fields(args), io.Discard)
+		if got := f.address("file:1"); err != nil || got != want {
+			t.Errorf("address with %q = %s, %v; want %s", args, got, err, want)
+		}
+	}
+}
+
+func TestLogQuotesAgentText(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	p := program{stderr: &out}
+	level := slog.LevelDebug
+	log := p.logger(flags{logLevel: &level}, sandbox.ServerConfig{LogLevel: slog.LevelError})
+	log.Debug("said \x1b[2J", "text", "a\nlevel=ERROR \x9b\u202eevil\x07")
+	if strings.ContainsAny(out.String(), "\x1b\x07\u202e\u009b") || strings.Count(out.String(), "\n") != 1 {
+		t.Errorf("logged %q, want one line of plain characters", out.String())
+	}
+}
+
+// TestBodyTimeEndsWithTheBody pins that a slow body is cut off, and that a
+// call which runs longer than a body may take is not.
+func TestBodyTimeEndsWithTheBody(t *testing.T) {
+	t.Parallel()
+	const limit = 200 * time.Millisecond
+	arrived := make(chan error, 1)
+	srv := httptest.NewServer(limitBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		if r.URL.Path == "/slow" {
+			arrived <- err
+			return
+		}
+		timer := time.NewTimer(3 * limit)
+		defer timer.Stop()
+		select {
+		case <-r.Context().Done():
+			http.Error(w, "cancelled", http.StatusInternalServerError)
+		case <-timer.C:
+			fmt.Fprint(w, "done")
+		}
+	}), limit))
+	defer srv.Close()
+
+	resp, err := http.Post(srv.URL, "text/plain", strings.NewReader("quick"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); string(text) != "done" || err != nil {
+		t.Errorf("a long call answered %q, %v; want done", text, err)
+	}
+
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhal")
+	var timeout net.Error
+	if err := <-arrived; !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("reading a slow body = %v, want a time-out", err)
+	}
+}
+
+func TestReachable(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"0.0.0.0:5": "127.0.0.1:5", "[::]:5": "127.0.0.1:5", "127.0.0.1:5": "127.0.0.1:5", "[::1]:5": "[::1]:5",
+	} {
+		addr, err := net.ResolveTCPAddr("tcp", in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reachable(addr); got != want {
+			t.Errorf("reachable(%s) = %s, want %s", in, got, want)
+		}
+	}
+}
