@@ -1,0 +1,129 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/httpserver/api"
+	"github.com/agentflow-go/sandbox/httpserver/client"
+)
+
+// The test binary is the server that the tests below start.
+const serveEnv = "SANDBOX_TEST_SERVE"
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(serveEnv); addr != "" {
+		os.Exit(serveUntilTerminated(addr))
+	}
+	os.Exit(m.Run())
+}
+
+func serveUntilTerminated(addr string) int {
+	if addr == "fail" {
+		fmt.Println("cannot read the configuration")
+		return 2
+	}
+	var reg sandbox.Registry
+	sandbox.AddTool(&reg, sandbox.ToolSpec{Name: "pid"}, sandbox.Plain(func(context.Context, none) (countOut, error) { return countOut{os.Getpid()}, nil }))
+	sb, err := sandbox.New(sandbox.Options{Registry: &reg})
+	if err != nil {
+		return 1
+	}
+	h, err := api.New(sb, api.Options{})
+	if err != nil {
+		return 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	srv := &http.Server{Addr: addr, Handler: h}
+	go func() {
+		<-ctx.Done()
+		_ = srv.Shutdown(context.Background())
+	}()
+	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// freeAddr returns an address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestLocalServerIsStartedOnceAndStopped(t *testing.T) {
+	t.Parallel()
+	addr := freeAddr(t)
+	o := client.Options{Retries: -1, Local: &client.LocalServer{Command: []string{os.Args[0]}, Env: []string{serveEnv + "=" + addr}, StartTimeout: 20 * time.Second}}
+	first, err := client.Connect(t.Context(), "http://"+addr, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := func(c *client.Client) int {
+		out, err := sandbox.Invoke[countOut](t.Context(), sandbox.NewWorker(c, "w"), "pid", none{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.N
+	}
+	second, err := client.Connect(t.Context(), "http://"+addr, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := pid(first)
+	if server == os.Getpid() || pid(second) != server {
+		t.Error("the second client did not find the first one's server")
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := first.Health(t.Context()); err != nil {
+		t.Errorf("closing the second client stopped the first one's server: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := syscall.Kill(server, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("the server's process is still there: %v", err)
+	}
+	if err := first.Health(t.Context()); err == nil {
+		t.Error("the server still answers")
+	}
+}
+
+func TestLocalServerThatFails(t *testing.T) {
+	t.Parallel()
+	addr := freeAddr(t)
+	start := func(l client.LocalServer) error {
+		l.StartTimeout = 5 * time.Second
+		_, err := client.Connect(t.Context(), "http://"+addr, client.Options{Retries: -1, Local: &l})
+		return err
+	}
+	err := start(client.LocalServer{Command: []string{os.Args[0]}, Env: []string{serveEnv + "=fail"}})
+	if !errors.Is(err, sandbox.ErrDependency) || !strings.Contains(err.Error(), "cannot read the configuration") {
+		t.Errorf("a server that ends: %v", err)
+	}
+	if err := start(client.LocalServer{Command: []string{"/no/such/program"}}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a program that is not there: %v", err)
+	}
+	if _, err := client.Connect(t.Context(), "http://"+addr, client.Options{Retries: -1}); !errors.Is(err, sandbox.ErrDependency) {
+		t.Errorf("no server and none to start: %v", err)
+	}
+}
