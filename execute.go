@@ -45,6 +45,9 @@ func (sb *Sandbox) execute(ctx context.Context, req Request, meta *Meta) (json.R
 	inv.Call = Call{TraceID: meta.TraceID, Tool: e.info.FullName, Worker: w.id, run: run}
 	meta.Tool, meta.Backend = e.info.FullName, e.info.Label
 
+	// A caller whose context never ends waits for the tool anyway, so that it
+	// may as well run here.
+	inv.mayLeave = ctx.Done() != nil || req.Timeout > 0 || e.limit != nil
 	// What still runs when Shutdown gives up waiting is cancelled by it.
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -15,7 +15,7 @@ type typedCall[In, Out any] struct {
 	sb   *Sandbox
 	t    *Tool[In, Out]
 	w    *Worker
-	json bool // the input came as JSON, the output leaves as JSON, and a tool that does not return is left behind
+	json bool // the input came as JSON, the output leaves as JSON
 
 	raw     json.RawMessage // the input as JSON; nil: not encoded yet
 	in      In
@@ -122,7 +122,7 @@ func (c *typedCall[In, Out]) run(ctx context.Context, inv *Invocation) error {
 	}
 	var err error
 	c.outJSON = nil
-	c.out, err = execTool(ctx, c.sb, c.t, c.w, inv.Call, &inv.meta, c.in, c.json)
+	c.out, err = execTool(ctx, c.sb, c.t, c.w, inv.Call, &inv.meta, c.in, inv.mayLeave)
 	if err != nil || !c.sb.opts.ValidateTyped {
 		return err
 	}

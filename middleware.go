@@ -19,8 +19,9 @@ type Invocation struct {
 	Call Call
 	Info ToolInfo
 
-	meta Meta
-	body invocationBody
+	meta     Meta
+	body     invocationBody
+	mayLeave bool // a tool that does not return in time is left behind
 }
 
 // invocationBody holds the input and output of a call, as Go values or JSON.
