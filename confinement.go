@@ -10,8 +10,8 @@ import (
 // network, default limits.
 type Confinement struct {
 	// Level names the driver: "auto" or "" (bwrap, else an error with the
-	// remedy), "bwrap", "none" (no confinement at all; must be asked for by
-	// name and is logged), or an entry of Options.Drivers.
+	// remedy), "bwrap", or "none" (no confinement at all; must be asked for by
+	// name and is logged).
 	Level  string
 	Egress Egress
 	Limits Limits

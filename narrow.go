@@ -14,6 +14,10 @@ const limitNames = "cpu, memory, workspace, processes, files"
 
 // checkConfinement refuses values that mean nothing, before any host is asked.
 func checkConfinement(c Confinement) error {
+	// Whether this host has the level is for Probe to find out.
+	if !slices.Contains([]string{"", "auto", "bwrap", "native", "gvisor", "docker", "none"}, c.Level) {
+		return Errorf(ErrInvalidInput, "confinement: level is %q; known are auto, bwrap and none", c.Level)
+	}
 	for _, name := range c.AllowDegraded {
 		if !slices.Contains(strings.Split(limitNames, ", "), name) {
 			return Errorf(ErrInvalidInput, "confinement: allow_degraded has %q, which is no limit; known are %s", name, limitNames)

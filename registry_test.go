@@ -110,6 +110,7 @@ func TestNewRefusesBadOptions(t *testing.T) {
 		"no registry":    {},
 		"negative":       {Registry: new(sandbox.Registry), MaxCalls: -1},
 		"limit":          {Registry: new(sandbox.Registry), Confine: sandbox.Confinement{Limits: sandbox.Limits{Memory: -2}}},
+		"level":          {Registry: new(sandbox.Registry), Confine: sandbox.Confinement{Level: "chroot"}},
 		"allow degraded": {Registry: new(sandbox.Registry), Confine: sandbox.Confinement{AllowDegraded: []string{"memroy"}}},
 	} {
 		if _, err := sandbox.New(o); err == nil {
