@@ -1,6 +1,7 @@
 package term
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,8 +37,6 @@ type Program struct {
 	done    chan struct{} // closed when the program has ended and its output is read
 	code    int           // valid once done is closed
 	once    sync.Once
-	closed  chan struct{}
-	helpers sync.WaitGroup
 }
 
 // ErrEnded is returned for input to a program that has ended.
@@ -76,7 +75,6 @@ func StartProgram(ctx context.Context, o ProgramOptions) (*Program, error) {
 		history: newRing(o.History),
 		answers: make(chan []byte, 16),
 		done:    make(chan struct{}),
-		closed:  make(chan struct{}),
 	}
 	p.screen = newScreen(o.Rows, o.Cols, answerer{p})
 	p.out = newStream(t.master, 0)
@@ -90,7 +88,6 @@ func StartProgram(ctx context.Context, o ProgramOptions) (*Program, error) {
 		t.close()
 		return nil, fmt.Errorf("start %s: %w", o.Path, err)
 	}
-	p.helpers.Add(2)
 	go p.answer()
 	go p.await()
 	return p, nil
@@ -109,7 +106,6 @@ func (a answerer) Write(b []byte) (int, error) {
 }
 
 func (p *Program) answer() {
-	defer p.helpers.Done()
 	for {
 		select {
 		case b := <-p.answers:
@@ -123,7 +119,6 @@ func (p *Program) answer() {
 }
 
 func (p *Program) await() {
-	defer p.helpers.Done()
 	code := exitCode(p.proc.Wait())
 	if p.term.restore() == nil {
 		fence := []byte(digits())
@@ -134,6 +129,7 @@ func (p *Program) await() {
 	p.code = code
 	close(p.done)
 	p.history.end()
+	p.Close() // gives the terminal back; it cannot fail any more
 }
 
 // Pid is the program's number as the host sees it.
@@ -193,6 +189,11 @@ func (p *Program) Input(ctx context.Context, text []byte) (int, error) {
 	if _, ok := p.ExitCode(); ok {
 		return 0, ErrEnded
 	}
+	if err := p.fits(text); errors.Is(err, os.ErrClosed) {
+		return 0, ErrEnded
+	} else if err != nil {
+		return 0, err
+	}
 	stop := context.AfterFunc(ctx, func() { p.term.master.SetWriteDeadline(time.Unix(1, 0)) })
 	n, err := p.term.master.Write(text)
 	if !stop() {
@@ -207,6 +208,26 @@ func (p *Program) Input(ctx context.Context, text []byte) (int, error) {
 		return n, ErrEnded
 	}
 	return n, err
+}
+
+// fits refuses what the kernel would cut without a word: a program that reads
+// whole lines gets no more than 4095 bytes of one.
+func (p *Program) fits(text []byte) error {
+	const most = 4095
+	longest := 0
+	for line := range bytes.FieldsFuncSeq(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		longest = max(longest, len(line))
+	}
+	if longest <= most {
+		return nil
+	}
+	return control(p.term.slave, func(fd int) error {
+		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if err == nil && t.Lflag&unix.ICANON != 0 {
+			return fmt.Errorf("a line of %d bytes: the program reads lines, and a terminal's line holds at most %d; put the input into a file", longest, most)
+		}
+		return nil
+	})
 }
 
 // Keys presses keys, given by name; see the error for the names.
@@ -281,7 +302,6 @@ func (p *Program) Close() error {
 		}
 		p.out.close()
 		p.term.close()
-		close(p.closed)
 	})
 	return err
 }

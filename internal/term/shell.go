@@ -158,6 +158,11 @@ func (s *Shell) start(ctx context.Context) error {
 		return err
 	}
 	b, err := startBash(ctx, s.o, s.term, s.errW, 0, s.dir)
+	if err != nil && s.dir != "" && s.o.Dir != "" && ctx.Err() == nil {
+		o := s.o // the directory it first started in may be gone
+		o.Dir = ""
+		b, err = startBash(ctx, o, s.term, s.errW, 0, s.dir)
+	}
 	if err != nil {
 		return err
 	}
