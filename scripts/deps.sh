@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Installs from apt what is missing on this machine, and nothing else.
+#
+#   scripts/deps.sh serve   what the server needs
+#   scripts/deps.sh test    what the tests need besides
+set -euo pipefail
+
+# Each line: a program, the Debian package that has it, what it is for.
+serve='
+bash    bash        the shell that agents get
+bwrap   bubblewrap  confinement
+'
+test='
+curl    curl        the README'\''s example over HTTP
+gcc     gcc         the race detector
+pgrep   procps      looking at processes
+ps      procps      looking at processes
+python3 python3     the compatibility test with a Python client
+vim     vim         a full-screen program to drive
+'
+
+case "${1-}" in
+serve) wanted=$serve ;;
+test) wanted=$serve$test ;;
+*)
+	echo "usage: $0 serve|test" >&2
+	exit 2
+	;;
+esac
+
+missing=()
+while read -r program package use; do
+	if [ -n "$program" ] && ! command -v "$program" >/dev/null; then
+		echo "deps: $program is missing ($use): needs the package $package"
+		missing+=("$package")
+	fi
+done <<<"$wanted"
+# gcc alone cannot link: the race detector needs the C library's headers too.
+if [ "$1" = test ] && command -v dpkg >/dev/null && ! dpkg -s libc6-dev >/dev/null 2>&1; then
+	echo "deps: libc6-dev is missing (the race detector)"
+	missing+=(libc6-dev)
+fi
+if [ ${#missing[@]} -eq 0 ]; then
+	exit 0
+fi
+
+if [ "$(uname -s)" != Linux ]; then
+	echo "deps: programs are confined on Linux only; install the above by hand" >&2
+	exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "deps: there is no apt here; install the above with this system's package manager and run this again" >&2
+	exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "deps: neither root nor sudo; ask for: apt-get install ${missing[*]}" >&2
+		exit 1
+	fi
+	as_root=(sudo)
+fi
+echo "deps: apt-get install ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+# Without an index, or with an old one, apt finds nothing: fetch it and try again.
+"${as_root[@]}" apt-get install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
+	{
+		"${as_root[@]}" apt-get update -q
+		"${as_root[@]}" apt-get install -y --no-install-recommends "${missing[@]}"
+	}
