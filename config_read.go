@@ -222,10 +222,6 @@ func (r *configReader) address(path []string, address, host string, port int) st
 	return joinAddr(host, port)
 }
 
-// levels are the words for a confinement level; whether this host and this
-// program know how to enforce one is found out by probing.
-func levels() []string { return []string{"auto", "bwrap", "docker", "gvisor", "native", "none"} }
-
 func (r *configReader) confinement(path []string, m map[string]any) {
 	c := &r.config.options.Confine
 	egress, limits := child(path, "egress"), child(path, "limits")
@@ -238,11 +234,9 @@ func (r *configReader) confinement(path []string, m map[string]any) {
 			"processes": setCount(&c.Limits.Processes), "files": setCount(&c.Limits.Files),
 		}),
 	})
-	if c.Level != "" && !slices.Contains(levels(), c.Level) {
-		r.fail(child(path, "level"), fmt.Sprintf("%q is no level", c.Level), "known are "+strings.Join(levels(), ", "))
-	}
 	if err := checkConfinement(*c); err != nil {
-		r.fail(path, strings.TrimPrefix(err.Error(), "confinement: "), "")
+		key, text, _ := strings.Cut(err.Error(), ": ") // it names the field first
+		r.errs = append(r.errs, Problem{Key: key, Text: text})
 	}
 }
 

@@ -15,21 +15,21 @@ const limitNames = "cpu, memory, workspace, processes, files"
 // checkConfinement refuses values that mean nothing, before any host is asked.
 func checkConfinement(c Confinement) error {
 	// Whether this host has the level is for Probe to find out.
-	if !slices.Contains([]string{"", "auto", "bwrap", "native", "gvisor", "docker", "none"}, c.Level) {
-		return Errorf(ErrInvalidInput, "confinement: level is %q; known are auto, bwrap and none", c.Level)
+	if levels := []string{"auto", "bwrap", "docker", "gvisor", "native", "none"}; c.Level != "" && !slices.Contains(levels, c.Level) {
+		return Errorf(ErrInvalidInput, "confinement.level: %q is no level (known are %s)", c.Level, strings.Join(levels, ", "))
 	}
 	for _, name := range c.AllowDegraded {
 		if !slices.Contains(strings.Split(limitNames, ", "), name) {
-			return Errorf(ErrInvalidInput, "confinement: allow_degraded has %q, which is no limit; known are %s", name, limitNames)
+			return Errorf(ErrInvalidInput, "confinement.allow_degraded: %q is no limit (known are %s)", name, limitNames)
 		}
 	}
 	for _, l := range c.Limits.list() {
 		if l.value < 0 && l.value != -1 {
-			return Errorf(ErrInvalidInput, "confinement: limits.%s is %v; a limit is positive, 0 for the default or -1 for none", l.name, l.value)
+			return Errorf(ErrInvalidInput, "confinement.limits.%s: %v is no limit (a limit is positive, 0 for the default or -1 for none)", l.name, l.value)
 		}
 	}
 	if slices.Contains(c.Egress.Allow, "") {
-		return Errorf(ErrInvalidInput, "confinement: egress.allow has an empty pattern")
+		return Errorf(ErrInvalidInput, "confinement.egress.allow: an empty pattern allows nothing")
 	}
 	return nil
 }
@@ -125,5 +125,5 @@ func both(a, b func(context.Context, Dial) error) func(context.Context, Dial) er
 }
 
 func widens(field, value, why string) error {
-	return Errorf(ErrDenied, "confinement: %s %q would widen the sandbox's policy: %s; a session may only narrow it", field, value, why)
+	return Errorf(ErrDenied, "confinement.%s: %q would widen the sandbox's policy: %s; a session may only narrow it", field, value, why)
 }
