@@ -252,7 +252,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{"limit 0", `{"confinement": {"limits": {"memory": 0}}}`, "confinement.limits.memory: 0 bytes leave no room"},
 		{"limit -2", `{"confinement": {"limits": {"processes": -2}}}`, "confinement.limits.processes: expected a whole number"},
 		{"cpu", `{"confinement": {"limits": {"cpu": 0}}}`, "confinement.limits.cpu: expected a number of processors"},
-		{"allow_degraded", `{"confinement": {"allow_degraded": ["net"]}}`, `confinement: allow_degraded has "net", which is no limit`},
+		{"allow_degraded", `{"confinement": {"allow_degraded": ["net"]}}`, `confinement.allow_degraded: "net" is no limit`},
 		{"egress", `{"confinement": {"egress": {"allow": "pypi.org"}}}`, "confinement.egress.allow: expected an array of strings"},
 		{"auth without key", `{"security": {"auth": {"enabled": true}}}`, "security.auth.api_key: is empty although auth is enabled"},
 		{"auth of another type", `{"security": {"auth": {"enabled": true, "type": "oauth", "api_key": "x"}}}`, `security.auth.type: "oauth" is not supported`},
