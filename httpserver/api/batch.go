@@ -109,7 +109,7 @@ func (q *request) runBatch(ctx context.Context, items []batchItem, o sandbox.Bat
 // ran, not what was asked for.
 func (s *server) batched(b sandbox.BatchResponse) reply {
 	batch := &batchReply{total: b.Total, executed: b.Executed, succs: b.Succeeded}
-	r := reply{status: http.StatusOK, batch: batch, meta: replyMeta{tool: "batch:execute"}}
+	r := reply{status: http.StatusOK, batch: batch}
 	for _, resp := range b.Results {
 		item := s.executed(resp)
 		if item.meta.trace == "" {

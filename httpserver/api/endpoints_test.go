@@ -101,7 +101,7 @@ func TestEnvelopeEndpoints(t *testing.T) {
 		{"create, bad policy", "/session/create", "", `{"worker_id":"x","resource_type":"fake","session_config":{"confinement":{"limits":{"memory":"much"}}}}`, 422, `{"code":4004}`},
 		{"create, ill-typed", "/session/create", "", `{"worker_id":{},"resource_type":"fake"}`, 422, `{"code":4004,"detail":"*"}`},
 		{"destroy, none", "/session/destroy", "", `{"worker_id":"nobody","resource_type":"fake"}`, 404, `{"code":4007,"message":"No session found for fake","data":{"resource_type":"fake"}}`},
-		{"destroy, nothing given", "/session/destroy", "", `{}`, 400, `{"code":4002,"message":"worker_id and resource_type required","data":{"worker_id":null,"resource_type":null}}`},
+		{"destroy, nothing given", "/session/destroy", "", `{}`, 400, `{"code":4002,"message":"worker_id and resource_type required","data":{"worker_id":null,"resource_type":null},"meta":{"tool":"session:destroy","resource_type":"session"}}`},
 		{"list", "/session/list", "", `{"worker_id":"w"}`, 200,
 			`{"data":{"worker_id":"w","count":1,"sessions":[{"resource_type":"fake","session_id":"*","session_name":"*","status":"active","auto_created":false,"created_at":"*","last_activity":"*","expires_at":"*"}]},"meta":{"tool":"session:list"}}`},
 		{"list, nothing given", "/session/list", "", `{}`, 400, `{"code":4002,"message":"worker_id required","data":{"worker_id":null}}`},
@@ -157,6 +157,12 @@ func TestEnvelopeEndpoints(t *testing.T) {
 			long := strings.NewReplacer("DATA", "data", "CODE", "code").Replace(tc.want)
 			a := send(t, h, "POST", "/api/v1"+tc.path, tc.body)
 			wantAnswer(t, a, tc.status, long)
+			meta, _ := a.body["meta"].(map[string]any)
+			for _, key := range []string{"tool", "execution_time_ms", "resource_type", "session_id", "trace_id", "ran"} {
+				if _, there := meta[key]; !there {
+					t.Errorf("meta.%s is absent: %s", key, a.raw)
+				}
+			}
 
 			short := tc.short
 			if short == "" {

@@ -21,6 +21,7 @@ func execute(ctx context.Context, q *request) reply {
 		Timeout: f.timeout(),
 		TraceID: f.traceID(),
 	}
+	q.tool = req.Tool
 	if refused := q.refused(req.Worker); refused != nil {
 		return *refused
 	}

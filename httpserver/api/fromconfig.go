@@ -27,12 +27,10 @@ var errNotAllowed = errors.New("not under a directory that the server may read c
 // initFromConfig reads a JSON file on the server, lays overrides over it and
 // returns it. It initialises nothing.
 func initFromConfig(_ context.Context, q *request) reply {
-	const tool = "init:from_config"
 	worker := q.typedWorker()
 	path := q.body.required("config_path")
 	overrides := q.body.object("override_params", false)
 	if refused := q.refused(worker); refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	config, err := readConfig(q.o.ConfigDirs, path)
@@ -41,7 +39,6 @@ func initFromConfig(_ context.Context, q *request) reply {
 	}
 	if err != nil {
 		r := configFailure(path, err)
-		r.meta = sessionMeta(tool, nil)
 		r.data = encode(struct {
 			ConfigPath string `json:"config_path"`
 		}{path})
@@ -51,7 +48,6 @@ func initFromConfig(_ context.Context, q *request) reply {
 		ConfigLoaded string          `json:"config_loaded"`
 		Config       json.RawMessage `json:"config"`
 	}{path, config})
-	r.meta = sessionMeta(tool, nil)
 	return r
 }
 

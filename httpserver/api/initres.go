@@ -20,17 +20,15 @@ type initView struct {
 // initResource opens the worker's session in a backend, or refreshes the one
 // that is there.
 func initResource(ctx context.Context, q *request) reply {
-	const tool = "init:resource"
 	worker := q.typedWorker()
 	backend := q.body.required("resource_type")
 	config := q.body.object("init_config", false)
 	if refused := q.refused(worker); refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	s, err := q.getOrCreate(ctx, worker, backend, config)
 	if err != nil {
-		r := notMade(tool, "Resource initialization failed", backend, err)
+		r := notMade("Resource initialization failed", err)
 		v := initView{ResourceType: backend, SessionStatus: "error", Error: sessionFault(err)}
 		if r.meta.session != "" {
 			v.SessionID = &r.meta.session
@@ -39,7 +37,7 @@ func initResource(ctx context.Context, q *request) reply {
 		return r
 	}
 	r := success(initView{SessionID: &s.ID, ResourceType: s.Backend, SessionStatus: string(s.Status)})
-	r.meta, r.lift = sessionMeta(tool, &s), liftSession(s)
+	r.meta, r.lift = sessionMeta(s), liftSession(s)
 	return r
 }
 
@@ -69,7 +67,6 @@ type initBatchView struct {
 // initBatch initialises several resources, one after the other in the order of
 // the body.
 func initBatch(ctx context.Context, q *request) reply {
-	const tool = "init:batch"
 	worker := q.typedWorker()
 	var configs []member
 	if raw := q.body.object("resource_configs", false); raw != nil {
@@ -88,7 +85,6 @@ func initBatch(ctx context.Context, q *request) reply {
 		}
 	}
 	if refused := q.refused(worker); refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	if len(configs) > q.o.MaxBatch {
@@ -116,7 +112,6 @@ func initBatch(ctx context.Context, q *request) reply {
 		Total        int                      `json:"total"`
 		SuccessCount int                      `json:"success_count"`
 	}{worker, results, total, good})
-	r.meta = sessionMeta(tool, nil)
 	switch {
 	case good == total:
 	case good == 0:

@@ -12,19 +12,17 @@ import (
 // refreshSession restarts the idle time of one of the worker's sessions, or of
 // all.
 func refreshSession(ctx context.Context, q *request) reply {
-	const tool = "session:refresh"
 	backend := q.body.text("resource_type")
 	worker, refused := q.onlyWorker()
 	if refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	if backend == nil || *backend == "" {
-		return refreshAll(ctx, q, tool, worker)
+		return refreshAll(ctx, q, worker)
 	}
 	s, err := q.ex.RefreshSession(ctx, worker, *backend)
 	if err != nil {
-		return sessionFailure(tool, *backend, err)
+		return sessionFailure(*backend, err)
 	}
 	r := success(struct {
 		Message      string  `json:"message"`
@@ -32,7 +30,7 @@ func refreshSession(ctx context.Context, q *request) reply {
 		SessionID    string  `json:"session_id"`
 		ExpiresAt    *string `json:"expires_at"`
 	}{"Session refreshed for " + *backend, s.Backend, s.ID, optionalTime(s.Expires)})
-	r.meta = sessionMeta(tool, &s)
+	r.meta = sessionMeta(s)
 	r.lift = append(liftSession(s), member{"expires_at", encode(optionalTime(s.Expires))})
 	return r
 }
@@ -43,10 +41,10 @@ type refreshedView struct {
 	ExpiresAt *string `json:"expires_at"`
 }
 
-func refreshAll(ctx context.Context, q *request, tool, worker string) reply {
+func refreshAll(ctx context.Context, q *request, worker string) reply {
 	refreshed, err := q.refreshEach(ctx, worker)
 	if err != nil {
-		return sessionFailure(tool, "", err)
+		return failure(err)
 	}
 	details := map[string]refreshedView{}
 	for _, s := range refreshed {
@@ -58,7 +56,6 @@ func refreshAll(ctx context.Context, q *request, tool, worker string) reply {
 		RefreshedCount int                      `json:"refreshed_count"`
 		Details        map[string]refreshedView `json:"details"`
 	}{fmt.Sprintf("Refreshed %d sessions", len(details)), worker, len(details), details})
-	r.meta = sessionMeta(tool, nil)
 	r.lift = []member{{"refreshed_count", strconv.AppendInt(nil, int64(len(details)), 10)}}
 	return r
 }

@@ -12,6 +12,7 @@ type endpoint struct {
 	short        string // the same under its short path; "": none of its own
 	access       access
 	body         bodyRule
+	tool         string // meta.tool of its replies, unless they name another
 	run          func(ctx context.Context, q *request) reply
 }
 
@@ -20,27 +21,27 @@ type endpoint struct {
 func endpoints() []endpoint {
 	const get, post = http.MethodGet, http.MethodPost
 	return []endpoint{
-		{get, "/health", "", everybody, noBody, health},
-		{get, "/ready", "", unbound, noBody, ready},
-		{post, "/api/v1/execute", "/execute", anyToken, wantObject, execute},
-		{post, "/api/v1/execute/batch", "/execute/batch", anyToken, wantObject, executeBatch},
-		{post, "/api/v1/session/create", "/session/create", anyToken, wantObject, createSession},
-		{post, "/api/v1/session/destroy", "/session/destroy", anyToken, wantObject, destroySession},
-		{post, "/api/v1/session/list", "/session/list", anyToken, wantObject, listSessions},
-		{post, "/api/v1/session/refresh", "/session/refresh", anyToken, wantObject, refreshSession},
-		{post, "/api/v1/lifecycle/heartbeat", "/heartbeat", anyToken, wantObject, heartbeat},
-		{post, "/api/v1/lifecycle/status", "/status", anyToken, wantObject, workerStatus},
-		{post, "/api/v1/worker/disconnect", "/worker/disconnect", anyToken, wantObject, disconnect},
-		{post, "/api/v1/init/resource", "/init/resource", anyToken, wantObject, initResource},
-		{post, "/api/v1/init/batch", "/init/batch", anyToken, wantObject, initBatch},
-		{post, "/api/v1/init/from-config", "/init/from-config", anyToken, wantObject, initFromConfig},
-		{get, "/api/v1/tools", "/tools", anyToken, noBody, listTools},
-		{get, "/api/v1/tools/schemas", "/tools/schemas", anyToken, noBody, toolSchemas},
-		{get, "/api/v1/tools/{name}/schema", "/tools/{name}/schema", anyToken, noBody, toolSchema},
-		{post, "/api/v1/warmup", "/warmup", unbound, optionalBody, warmup},
-		{get, "/api/v1/warmup/status", "/warmup/status", anyToken, noBody, warmupStatus},
-		{post, "/api/v1/server/shutdown", "/shutdown", unbound, optionalBody, shutdown},
-		{get, "/api/v1/status", "/status", unbound, noBody, serverStatus},
+		{get, "/health", "", everybody, noBody, "", health},
+		{get, "/ready", "", unbound, noBody, "", ready},
+		{post, "/api/v1/execute", "/execute", anyToken, wantObject, "", execute},
+		{post, "/api/v1/execute/batch", "/execute/batch", anyToken, wantObject, "batch:execute", executeBatch},
+		{post, "/api/v1/session/create", "/session/create", anyToken, wantObject, "session:create", createSession},
+		{post, "/api/v1/session/destroy", "/session/destroy", anyToken, wantObject, "session:destroy", destroySession},
+		{post, "/api/v1/session/list", "/session/list", anyToken, wantObject, "session:list", listSessions},
+		{post, "/api/v1/session/refresh", "/session/refresh", anyToken, wantObject, "session:refresh", refreshSession},
+		{post, "/api/v1/lifecycle/heartbeat", "/heartbeat", anyToken, wantObject, "session:heartbeat", heartbeat},
+		{post, "/api/v1/lifecycle/status", "/status", anyToken, wantObject, "session:status", workerStatus},
+		{post, "/api/v1/worker/disconnect", "/worker/disconnect", anyToken, wantObject, "session:disconnect", disconnect},
+		{post, "/api/v1/init/resource", "/init/resource", anyToken, wantObject, "init:resource", initResource},
+		{post, "/api/v1/init/batch", "/init/batch", anyToken, wantObject, "init:batch", initBatch},
+		{post, "/api/v1/init/from-config", "/init/from-config", anyToken, wantObject, "init:from_config", initFromConfig},
+		{get, "/api/v1/tools", "/tools", anyToken, noBody, "", listTools},
+		{get, "/api/v1/tools/schemas", "/tools/schemas", anyToken, noBody, "", toolSchemas},
+		{get, "/api/v1/tools/{name}/schema", "/tools/{name}/schema", anyToken, noBody, "", toolSchema},
+		{post, "/api/v1/warmup", "/warmup", unbound, optionalBody, "", warmup},
+		{get, "/api/v1/warmup/status", "/warmup/status", anyToken, noBody, "", warmupStatus},
+		{post, "/api/v1/server/shutdown", "/shutdown", unbound, optionalBody, "", shutdown},
+		{get, "/api/v1/status", "/status", unbound, noBody, "server:status", serverStatus},
 	}
 }
 

@@ -37,6 +37,7 @@ type request struct {
 	body    *fields // nil where the endpoint takes none
 	name    string  // the {name} of the path
 	shape   shape
+	tool    string // meta.tool, unless the reply names another
 	started time.Time
 	sent    bool // the head of the answer is on its way
 }
@@ -95,6 +96,7 @@ func (s *server) route(q *request) reply {
 	if refused := admit(q.who, e.access); refused != nil {
 		return *refused
 	}
+	q.tool = e.tool
 	if e.body != noBody {
 		var refused *reply
 		if q.body, refused = s.readBody(q.w, q.r, e.body); refused != nil {
@@ -149,6 +151,12 @@ func (q *request) complete(r *reply) {
 	}
 	if r.meta.trace == "" {
 		r.meta.trace = newTraceID()
+	}
+	if r.meta.tool == "" {
+		r.meta.tool = q.tool
+	}
+	if group, _, _ := strings.Cut(q.tool, ":"); r.meta.resource == "" && (group == "session" || group == "init") {
+		r.meta.resource = sessionResource
 	}
 	if r.meta.elapsed == 0 {
 		r.meta.elapsed = time.Since(q.started)

@@ -50,14 +50,10 @@ func optionalTime(t time.Time) *string {
 	return &s
 }
 
-// sessionMeta is the meta of an endpoint that is about one session.
-func sessionMeta(tool string, s *sandbox.SessionInfo) replyMeta {
-	m := replyMeta{tool: tool, resource: sessionResource}
-	if s != nil && s.ID != "" {
-		v := viewSession(*s)
-		m.session, m.info = s.ID, &v
-	}
-	return m
+// sessionMeta is the meta of a reply that is about one session.
+func sessionMeta(s sandbox.SessionInfo) replyMeta {
+	v := viewSession(s)
+	return replyMeta{session: s.ID, info: &v}
 }
 
 // liftSession repeats what clients look for at the top level.
@@ -111,7 +107,6 @@ func (q *request) onlyWorker() (worker string, refused *reply) {
 
 // createSession opens the worker's session in a backend, or finds it.
 func createSession(ctx context.Context, q *request) reply {
-	const tool = "session:create"
 	o := sandbox.SessionOptions{
 		Config:     q.body.object("session_config", true),
 		TTL:        q.body.ttl(),
@@ -123,12 +118,11 @@ func createSession(ctx context.Context, q *request) reply {
 	o.Config, o.Confinement = q.body.confinement(o.Config)
 	worker, backend, refused := q.workerAndType()
 	if refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	s, err := q.ex.CreateSession(ctx, worker, backend, o)
 	if err != nil {
-		r := notMade(tool, "Session creation failed", backend, err)
+		r := notMade("Session creation failed", err)
 		data := madeView{ResourceType: backend, SessionStatus: "error", Error: sessionFault(err)}
 		if r.meta.session != "" {
 			data.SessionID = &r.meta.session
@@ -154,7 +148,7 @@ func createSession(ctx context.Context, q *request) reply {
 		}
 		r = success(v)
 	}
-	r.meta, r.lift = sessionMeta(tool, &s), liftSession(s)
+	r.meta, r.lift = sessionMeta(s), liftSession(s)
 	return r
 }
 
@@ -176,9 +170,8 @@ func (f *fields) ttl() time.Duration {
 // notMade is the failure of a session that could not be opened. The protocol
 // has its own message and status for a backend that failed; any other error
 // keeps those of its code. Either way meta.cause tells the executor's words.
-func notMade(tool, message, backend string, err error) reply {
+func notMade(message string, err error) reply {
 	r := failure(err)
-	r.meta.tool, r.meta.resource = tool, sessionResource
 	if e, ok := asError(err); ok {
 		r.meta.session = e.Session
 	}
@@ -203,39 +196,35 @@ func sessionFault(err error) *string {
 }
 
 // noSession is the 404 of an endpoint that needs a session.
-func noSession(tool, backend string, err error) reply {
+func noSession(backend string, err error) reply {
 	return reply{
 		status: http.StatusNotFound, code: sandbox.ErrNotInitialized,
 		message: "No session found for " + backend,
 		data: encode(struct {
 			ResourceType string `json:"resource_type"`
 		}{backend}),
-		meta: replyMeta{tool: tool, resource: sessionResource, cause: causeOf(err)},
+		meta: replyMeta{cause: causeOf(err)},
 	}
 }
 
 // sessionFailure renders the error of an operation on a session.
-func sessionFailure(tool, backend string, err error) reply {
+func sessionFailure(backend string, err error) reply {
 	if errors.Is(err, sandbox.ErrNotInitialized) {
-		return noSession(tool, backend, err)
+		return noSession(backend, err)
 	}
-	r := failure(err)
-	r.meta.tool, r.meta.resource = tool, sessionResource
-	return r
+	return failure(err)
 }
 
 // destroySession closes the worker's session in a backend.
 func destroySession(ctx context.Context, q *request) reply {
-	const tool = "session:destroy"
 	worker, backend, refused := q.workerAndType()
 	if refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	s, err := q.ex.DestroySession(ctx, worker, backend)
 	if err != nil {
 		if s.ID == "" {
-			return sessionFailure(tool, backend, err)
+			return sessionFailure(backend, err)
 		}
 		// The session is gone all the same: the protocol calls that a success.
 		q.o.Logger.Warn("closing a session", "session", s.ID, "error", err)
@@ -246,7 +235,7 @@ func destroySession(ctx context.Context, q *request) reply {
 		SessionName  string `json:"session_name"`
 		ResourceType string `json:"resource_type"`
 	}{"Session destroyed for " + backend, s.ID, s.Name, s.Backend})
-	r.meta, r.lift = sessionMeta(tool, &s), liftSession(s)
+	r.meta, r.lift = sessionMeta(s), liftSession(s)
 	if err != nil {
 		r.meta.cause = causeOf(err)
 	}
@@ -255,15 +244,13 @@ func destroySession(ctx context.Context, q *request) reply {
 
 // listSessions lists the worker's sessions.
 func listSessions(ctx context.Context, q *request) reply {
-	const tool = "session:list"
 	worker, refused := q.onlyWorker()
 	if refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	sessions, err := q.ex.Sessions(ctx, worker)
 	if err != nil {
-		return sessionFailure(tool, "", err)
+		return failure(err)
 	}
 	views := make([]sessionView, len(sessions))
 	for i, s := range sessions {
@@ -274,6 +261,5 @@ func listSessions(ctx context.Context, q *request) reply {
 		Sessions []sessionView `json:"sessions"`
 		Count    int           `json:"count"`
 	}{worker, views, len(views)})
-	r.meta = sessionMeta(tool, nil)
 	return r
 }

@@ -137,7 +137,6 @@ func serverStatus(ctx context.Context, q *request) reply {
 		Abandoned  int                 `json:"abandoned"`
 		Backends   []backendStatusView `json:"backends"`
 	}{st.Level, st.Unenforced, st.Tools, st.Workers, st.Sessions, st.Abandoned, backends})
-	r.meta = replyMeta{tool: "server:status"}
 	return r
 }
 

@@ -11,27 +11,24 @@ import (
 // heartbeat reports which sessions the worker has. It refreshes them only where
 // Options.HeartbeatRefreshes says so.
 func heartbeat(ctx context.Context, q *request) reply {
-	const tool = "session:heartbeat"
 	worker, refused := q.onlyWorker()
 	if refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	if q.o.HeartbeatRefreshes {
 		if _, err := q.refreshEach(ctx, worker); err != nil {
-			return sessionFailure(tool, "", err)
+			return failure(err)
 		}
 	}
 	sessions, err := q.ex.Sessions(ctx, worker)
 	if err != nil {
-		return sessionFailure(tool, "", err)
+		return failure(err)
 	}
 	r := success(struct {
 		WorkerID       string   `json:"worker_id"`
 		ActiveSessions []string `json:"active_sessions"`
 		Timestamp      string   `json:"timestamp"`
 	}{worker, backendsOf(sessions), isoTime(time.Now())})
-	r.meta = sessionMeta(tool, nil)
 	return r
 }
 
@@ -56,19 +53,17 @@ type workerSessionView struct {
 
 // workerStatus describes what the worker has.
 func workerStatus(ctx context.Context, q *request) reply {
-	const tool = "session:status"
 	worker, refused := q.onlyWorker()
 	if refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	sessions, err := q.ex.Sessions(ctx, worker)
 	if err != nil {
-		return sessionFailure(tool, "", err)
+		return failure(err)
 	}
 	tools, err := q.ex.Tools(ctx, sandbox.ToolFilter{Hidden: true})
 	if err != nil {
-		return sessionFailure(tool, "", err)
+		return failure(err)
 	}
 	views := map[string]workerSessionView{}
 	for _, s := range sessions {
@@ -83,17 +78,14 @@ func workerStatus(ctx context.Context, q *request) reply {
 		Sessions        map[string]workerSessionView `json:"sessions"`
 		ToolsAvailable  int                          `json:"tools_available"`
 	}{worker, backendsOf(sessions), views, len(tools)})
-	r.meta = sessionMeta(tool, nil)
 	return r
 }
 
 // disconnect closes all that the worker has. A worker that nobody knows has
 // nothing, which is no error.
 func disconnect(ctx context.Context, q *request) reply {
-	const tool = "session:disconnect"
 	worker := q.typedWorker()
 	if refused := q.refused(worker); refused != nil {
-		refused.meta = sessionMeta(tool, nil)
 		return *refused
 	}
 	cleaned, err := q.ex.CloseWorker(ctx, worker)
@@ -102,11 +94,10 @@ func disconnect(ctx context.Context, q *request) reply {
 		SessionsCleaned int    `json:"sessions_cleaned"`
 	}{worker, cleaned}
 	if err != nil {
-		r := sessionFailure(tool, "", err)
+		r := failure(err)
 		r.data = encode(view)
 		return r
 	}
 	r := success(view)
-	r.meta = sessionMeta(tool, nil)
 	return r
 }
