@@ -94,7 +94,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": cmdServe, "finish": cmdFinish, "request": cmdRequest, "busy": cmdBusy, "hang": cmdHang, "status": cmdStatus,
+			"serve": cmdServe, "finish": cmdFinish, "request": cmdRequest, "busy": cmdBusy, "hang": cmdHang, "status": cmdStatus, "tryit": cmdTryIt,
 		},
 	})
 }
@@ -150,9 +150,12 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("the server ended before it served: %s%s", s.head, s.stderr)
 		}
 	}
-	line, err := s.out.ReadString('\n') // the command to try, or its first line
-	ts.Check(err)
-	s.head += line
+	for more := true; more; { // the command to try, on one line or several
+		line, err := s.out.ReadString('\n')
+		ts.Check(err)
+		s.head += line
+		more = strings.HasSuffix(line, "\\\n")
+	}
 	_, after, _ := strings.Cut(s.head, " on http://")
 	s.addr, _, _ = strings.Cut(after, "\n")
 	ts.Setenv(args[0], s.addr)
@@ -254,4 +257,10 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(got) != args[0] {
 		ts.Fatalf("exit status %d, want %s", got, args[0])
 	}
+}
+
+// cmdTryIt runs the command that a server says to try: tryit NAME.
+func cmdTryIt(ts *testscript.TestScript, _ bool, args []string) {
+	_, command, _ := strings.Cut(server(ts, args[0]).head, "Try it:\n")
+	ts.Check(ts.Exec("sh", "-c", command))
 }

@@ -3,10 +3,13 @@
 // own components to the list.
 package builtin
 
-import "github.com/agentflow-go/sandbox"
+import (
+	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/backends/bash"
+)
 
 // Components returns the components of this module, in the order in which a
 // server without configuration file registers them.
 func Components() []sandbox.Component {
-	return nil
+	return []sandbox.Component{bash.Component()}
 }
