@@ -165,11 +165,12 @@ type configUse struct {
 	component Component
 }
 
-// build registers what the configuration names.
+// build registers what the configuration names and returns what could be.
 func (c *Config) build(known []Component) (Options, []configUse, []Problem) {
 	o := c.options
 	o.Registry = new(Registry)
 	used, problems := c.match(known)
+	var registered []configUse
 	for _, u := range used {
 		key := expand.Key(u.entry.path...)
 		before := o.Registry.toolCount()
@@ -177,6 +178,7 @@ func (c *Config) build(known []Component) (Options, []configUse, []Problem) {
 			problems = append(problems, Problem{Key: key, Text: err.Error()})
 			continue
 		}
+		registered = append(registered, u)
 		if o.Registry.toolCount() == before {
 			problems = append(problems, Problem{Key: key, Text: "has no tools", Warning: u.entry.kind == KindResource,
 				Remedy: "its component must register at least one"})
@@ -185,7 +187,7 @@ func (c *Config) build(known []Component) (Options, []configUse, []Problem) {
 	if err := o.Registry.Err(); err != nil {
 		problems = append(problems, Problem{Text: err.Error()})
 	}
-	return o, used, problems
+	return o, registered, problems
 }
 
 func (r *Registry) toolCount() int {
