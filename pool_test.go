@@ -92,7 +92,6 @@ func TestNewWorkersTakePooledSessions(t *testing.T) {
 			t.Errorf("configured CreateSession took %v, want 1s", took)
 		}
 		// A known worker has its own directory: it opens cold too.
-		begin = time.Now()
 		who, err = sandbox.Invoke[whoOut](t.Context(), sb.Worker("a"), "who", empty{})
 		if err != nil || who.Opened != "a" || who.Used != 1 {
 			t.Errorf("known worker: %+v, %v, want a fresh cold session", who, err)

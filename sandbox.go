@@ -126,11 +126,7 @@ func (sb *Sandbox) stop(ctx context.Context) error {
 	sb.gate.wait(grace)
 	sb.cancelBase(errStopping())
 
-	var errs []error
-	for _, err := range sb.closeWorkers() {
-		errs = append(errs, err)
-	}
-	errs = append(errs, sb.drainPool()...)
+	errs := append(sb.closeWorkers(), sb.drainPool()...)
 	backends := sb.opts.Registry.backends
 	for i := len(backends) - 1; i >= 0; i-- {
 		errs = append(errs, sb.shutdownBackend(backends[i]))

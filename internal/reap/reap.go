@@ -17,7 +17,8 @@ type Item interface {
 	// longer waiting, once its deadline has passed. It may add the item again.
 	Due(now time.Time)
 
-	entry() *Entry
+	// Deadline is the embedded Entry.
+	Deadline() *Entry
 }
 
 // Entry is embedded by an [Item]. The zero value is ready.
@@ -26,7 +27,8 @@ type Entry struct {
 	index int           // in the heap, from 1; 0: not in it
 }
 
-func (e *Entry) entry() *Entry { return e }
+// Deadline returns e, which makes what embeds it an [Item] but for Due.
+func (e *Entry) Deadline() *Entry { return e }
 
 // Reaper holds items until they are due. Its methods may be called
 // concurrently; make one with [New].
@@ -43,7 +45,7 @@ func New() *Reaper { return &Reaper{base: time.Now(), wake: make(chan struct{}, 
 
 // Add makes it due at the given time, instead of any time given before.
 func (r *Reaper) Add(it Item, at time.Time) {
-	e := it.entry()
+	e := it.Deadline()
 	r.mu.Lock()
 	e.at = at.Sub(r.base)
 	if e.index > 0 {
@@ -64,7 +66,7 @@ func (r *Reaper) Add(it Item, at time.Time) {
 // Remove makes it no longer due; an item that is not waiting stays so.
 func (r *Reaper) Remove(it Item) {
 	r.mu.Lock()
-	if e := it.entry(); e.index > 0 {
+	if e := it.Deadline(); e.index > 0 {
 		heap.Remove(&r.items, e.index-1)
 	}
 	r.mu.Unlock()
@@ -105,7 +107,7 @@ func (r *Reaper) runDue(ctx context.Context) (wait time.Duration, any bool) {
 			r.mu.Unlock()
 			return 0, false
 		}
-		if wait := r.items[0].entry().at - now.Sub(r.base); wait > 0 {
+		if wait := r.items[0].Deadline().at - now.Sub(r.base); wait > 0 {
 			r.mu.Unlock()
 			return wait, true
 		}
@@ -120,16 +122,16 @@ func (r *Reaper) runDue(ctx context.Context) (wait time.Duration, any bool) {
 type items []Item
 
 func (h items) Len() int           { return len(h) }
-func (h items) Less(i, j int) bool { return h[i].entry().at < h[j].entry().at }
+func (h items) Less(i, j int) bool { return h[i].Deadline().at < h[j].Deadline().at }
 func (h items) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].entry().index, h[j].entry().index = i+1, j+1
+	h[i].Deadline().index, h[j].Deadline().index = i+1, j+1
 }
 
 func (h *items) Push(x any) {
 	it := x.(Item)
 	*h = append(*h, it)
-	it.entry().index = len(*h)
+	it.Deadline().index = len(*h)
 }
 
 func (h *items) Pop() any {
@@ -137,6 +139,6 @@ func (h *items) Pop() any {
 	it := (*h)[last]
 	(*h)[last] = nil
 	*h = (*h)[:last]
-	it.entry().index = 0
+	it.Deadline().index = 0
 	return it
 }
