@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 func fake() sandbox.Component {
 	type config struct {
 		FailWarmup string `json:"fail_warmup"`
+		HangWarmup bool   `json:"hang_warmup"`
 		Complaint  string `json:"complaint"`
 	}
 	type empty struct{}
@@ -51,7 +52,12 @@ func fake() sandbox.Component {
 				return err
 			}
 			b := sandbox.AddBackend(r, sandbox.BackendSpec{Name: s.Name}, sandbox.BackendFuncs[empty]{
-				WarmupFunc: func(context.Context, sandbox.Env) error {
+				WarmupFunc: func(ctx context.Context, _ sandbox.Env) error {
+					if c.HangWarmup {
+						fmt.Print("Try it: warming up\n\n")
+						<-ctx.Done()
+						return ctx.Err()
+					}
 					if c.FailWarmup != "" {
 						return errors.New(c.FailWarmup)
 					}
@@ -83,6 +89,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Values[serversKey{}] = map[string]*testServer{}
+			e.Setenv("GORACE", quickRace)
 			e.Defer(func() {
 				for _, s := range servers(e.Values) {
 					if s.running() {
@@ -98,6 +105,9 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// quickRace keeps the race detector from waiting a second at every exit.
+const quickRace = "atexit_sleep_ms=10"
 
 // testServer is a server that a script runs.
 type testServer struct {
@@ -135,7 +145,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	s := &testServer{cmd: exec.Command(path, args[2:]...), stderr: new(strings.Builder)}
 	s.cmd.Dir = ts.Getenv("WORK")
-	s.cmd.Env = append(os.Environ(), "TMPDIR="+ts.Getenv("TMPDIR"))
+	s.cmd.Env = append(os.Environ(), "TMPDIR="+ts.Getenv("TMPDIR"), "GORACE="+quickRace)
 	s.cmd.Stderr = s.stderr
 	out, err := s.cmd.StdoutPipe()
 	ts.Check(err)
