@@ -81,7 +81,11 @@ func explain(s *jsonschema.Schema, v any, at string) *FieldError {
 func explainObject(s *jsonschema.Schema, v map[string]any, at string) *FieldError {
 	for _, name := range s.Required {
 		if _, ok := v[name]; !ok {
-			return &FieldError{Pointer: at + "/" + escape(name), Kind: Missing, Want: describe(s.Properties[name])}
+			fe := &FieldError{Pointer: at + "/" + escape(name), Kind: Missing, Want: describe(s.Properties[name])}
+			if close := nearest.Names(name, unknownNames(s, v), 1); len(close) > 0 {
+				fe.Want += fmt.Sprintf("; %q is not a known field", close[0])
+			}
+			return fe
 		}
 	}
 	known := propertyNames(s)
@@ -107,6 +111,16 @@ func explainObject(s *jsonschema.Schema, v map[string]any, at string) *FieldErro
 		}
 	}
 	return nil
+}
+
+// unknownNames lists the fields of v that s has no property for.
+func unknownNames(s *jsonschema.Schema, v map[string]any) (names []string) {
+	for _, name := range sortedKeys(v) {
+		if s.Properties[name] == nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func explainNumber(s *jsonschema.Schema, n float64, at string) *FieldError {
