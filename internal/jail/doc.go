@@ -40,5 +40,12 @@
 // (Options.AllowDegraded). A program may make any system call that an
 // unprivileged process may make in namespaces of its own: there is no seccomp
 // filter. Address families outside the network namespace, such as AF_VSOCK, are
-// therefore open where the host kernel has them.
+// therefore open where the host kernel has them. The number of files in /tmp and
+// /dev/shm has the kernel's bound only, not their sizes' (bwrap sets no other).
+// /proc/self/mountinfo shows where on its file system the workspace lies.
+//
+// When the host program is killed in the fraction of a millisecond in which a
+// bwrap has made its child but not yet told it to go on, that child stays, as an
+// idle process that runs nothing of anybody. As root it is killed before its
+// user is used again.
 package jail

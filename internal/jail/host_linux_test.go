@@ -294,7 +294,10 @@ func TestManyJailsLeakNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	fds, routines, children := count(t, "/proc/self/fd"), runtime.NumGoroutine(), childCount(t)
-	const jails = 200
+	jails := 200
+	if testing.Short() {
+		jails = 50
+	}
 	var wg sync.WaitGroup
 	gate := make(chan struct{}, 16)
 	for range jails {
@@ -346,6 +349,41 @@ func TestHostCloseClosesJails(t *testing.T) {
 		}
 		if _, err := h.NewJail(t.Context(), jail.Policy{Identity: &jail.Identity{UID: os.Getuid()}, Workspace: t.TempDir()}); err == nil {
 			t.Error("NewJail() after Close succeeded")
+		}
+	})
+}
+
+func TestHostCloseWhileJailsAreMade(t *testing.T) {
+	eachLevel(t, func(t *testing.T, h *jail.Host) {
+		p := policy(t, h)
+		var wg sync.WaitGroup
+		first := make(chan struct{}, 64)
+		for range 8 {
+			wg.Go(func() {
+				for {
+					j, err := h.NewJail(t.Context(), p)
+					first <- struct{}{}
+					if err != nil {
+						if !errors.Is(err, jail.ErrClosed) {
+							t.Errorf("NewJail() = %v, want ErrClosed", err)
+						}
+						return
+					}
+					if err := j.Close(); err != nil {
+						t.Errorf("Close() = %v", err)
+					}
+				}
+			})
+		}
+		go func() { // so that nobody waits to send
+			wg.Wait()
+			close(first)
+		}()
+		<-first
+		if err := h.Close(); err != nil {
+			t.Errorf("Host.Close() = %v", err)
+		}
+		for range first {
 		}
 	})
 }

@@ -35,6 +35,7 @@ type Jail struct {
 	calls  map[uint64]chan message // requests without an answer yet
 	procs  map[uint64]*Process     // programs that have not ended
 	subs   map[*Jail]struct{}      // jails of single programs
+	ready  bool                    // the handshake is done: c, boss and pidfd stand
 	closed bool                    // Close was called
 	dead   bool                    // the first process is gone: no more requests
 	err    error                   // of the end, for Close
@@ -93,7 +94,15 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 		close(j.done)
 		return nil, err
 	}
-	go j.listen()
+	j.mu.Lock()
+	j.ready = true
+	closed := j.closed
+	j.mu.Unlock()
+	go j.listen() // ends with the jail, which Close waits for
+	if closed {
+		j.end()
+		return nil, errors.Join(ErrClosed, j.Close())
+	}
 	return j, nil
 }
 
@@ -294,8 +303,8 @@ func (j *Jail) Close() error {
 func (j *Jail) end() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.dead || j.c == nil || j.pidfd < 0 {
-		return
+	if j.dead || !j.ready {
+		return // newJail sees that it was closed meanwhile
 	}
 	if j.h.level == levelNone {
 		_ = unix.Shutdown(j.c.fd(), unix.SHUT_WR) // the reader sees the end
@@ -323,6 +332,9 @@ func (j *Jail) listen() {
 				p.exit(unix.WaitStatus(m.num(0)), false)
 			}
 			continue
+		}
+		if m.kind == msgFailed {
+			delete(j.procs, m.id)
 		}
 		ch := j.calls[m.id]
 		delete(j.calls, m.id)

@@ -142,7 +142,7 @@ func TestUnprivileged(t *testing.T) {
 	if err := errors.Join(os.Mkdir(tmp, 0o700), os.Chown(tmp, 65534, 65534), openWay(dir)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.timeout=90s", fmt.Sprintf("-test.v=%v", testing.Verbose()))
+	cmd := exec.CommandContext(t.Context(), exe, "-test.timeout=90s", "-test.short", fmt.Sprintf("-test.v=%v", testing.Verbose()))
 	cmd.Dir = tmp
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "HOME=" + tmp}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

@@ -98,6 +98,8 @@ func unavailable(complaint string, cause error) error {
 		e.Remedy = "install bubblewrap 0.8 or newer, with --bind-fd and --disable-userns (apt-get install bubblewrap)"
 	case has("mount proc"):
 		e.Remedy = "the /proc of this container is masked: " + containerRemedy
+	case has("find source path"):
+		e.Remedy = "the user that workers run as must be able to enter every directory above that path"
 	case has("namespace", "uid map", "gid map", "setgroups", "Operation not permitted", "Permission denied"):
 		e.Remedy = userNSRemedy()
 	case errors.Is(cause, context.DeadlineExceeded), errors.Is(cause, os.ErrDeadlineExceeded):

@@ -110,12 +110,9 @@ func (j *Jail) startAlone(ctx context.Context, c Cmd) (*Process, error) {
 		}
 	}()
 	for _, m := range c.Mounts {
-		if err := checkMount(m, j.h.dataDir); err != nil {
-			return nil, err
-		}
-		f, err := openPath(m.Host, 0)
+		f, err := openMount(m, j.h.dataDir)
 		if err != nil {
-			return nil, fmt.Errorf("jail: mount: %w", err)
+			return nil, err
 		}
 		mounts = append(mounts, bind{f: f, inside: m.Inside, writable: m.Writable})
 	}
@@ -189,9 +186,6 @@ func (j *Jail) start(ctx context.Context, c Cmd, own *Jail) (*Process, error) {
 	p.pumps.sent() // after the descriptors were sent, which keeps them open till here
 	if err == nil && answer.kind != msgStarted {
 		err = startError(&c, j, stage(answer.num(0)), syscall.Errno(answer.num(1)))
-		j.mu.Lock()
-		delete(j.procs, p.id)
-		j.mu.Unlock()
 	} else if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		// It may start yet: the order to kill it follows on the same path, and
 		// its end is reported to a process that nobody waits for.

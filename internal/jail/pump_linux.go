@@ -41,8 +41,8 @@ func (p *pumps) open(c *Cmd, owner int) (err error) {
 	}()
 	if c.TTY != nil {
 		if owner >= 0 {
-			if err := unix.Fchown(int(c.TTY.Fd()), owner, -1); err != nil {
-				return fmt.Errorf("jail: give the TTY to the jail's user: %w", err)
+			if err := giveTTY(c.TTY, owner); err != nil {
+				return err
 			}
 		}
 		p.theirs = [3]*os.File{c.TTY, c.TTY, c.TTY}
@@ -78,6 +78,23 @@ func (p *pumps) open(c *Cmd, owner int) (err error) {
 			p.close = append(p.close, w)
 			p.outs = append(p.outs, output{r, out})
 		}
+	}
+	return nil
+}
+
+// giveTTY makes owner the owner of a pty's slave, and of nothing else: a device
+// of the host that was passed by mistake must not change hands.
+func giveTTY(f *os.File, owner int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return fmt.Errorf("jail: TTY: %w", err)
+	}
+	// Major numbers 136 to 143 are Unix98 slaves.
+	if major := unix.Major(st.Rdev); st.Mode&unix.S_IFMT != unix.S_IFCHR || major < 136 || major > 143 {
+		return fmt.Errorf("jail: TTY %s: want a pty's slave", f.Name())
+	}
+	if err := unix.Fchown(int(f.Fd()), owner, -1); err != nil {
+		return fmt.Errorf("jail: give the TTY to the jail's user: %w", err)
 	}
 	return nil
 }

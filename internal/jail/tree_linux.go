@@ -60,18 +60,16 @@ func readStat(pid int) (process, bool) {
 	return p, true
 }
 
-// tree picks from all what belongs to roots: the roots themselves, everything
-// in a session that a member leads or led, and every descendant of a member.
-func tree(all []process, roots map[int]bool) []process {
-	in, sessions := map[int]bool{}, map[int]bool{}
-	for r := range roots {
-		sessions[r] = true
-	}
+// tree picks from all what belongs together: the processes roots, everything in
+// the session led, or in one that a member leads, and every descendant of a
+// member.
+func tree(all []process, roots map[int]bool, led int) []process {
+	in, sessions := map[int]bool{}, map[int]bool{led: true}
 	var out []process
 	for again := true; again; {
 		again = false
 		for _, p := range all {
-			if in[p.pid] || !(roots[p.pid] || in[p.parent] || roots[p.parent] || sessions[p.session]) {
+			if in[p.pid] || !(roots[p.pid] || in[p.parent] || sessions[p.session]) {
 				continue
 			}
 			in[p.pid] = true
@@ -85,19 +83,22 @@ func tree(all []process, roots map[int]bool) []process {
 	return out
 }
 
+// noSession is the number of no session.
+const noSession = -1
+
 // sweepRounds bounds a sweep. Each round stops what the one before missed, and
 // a stopped process makes no more, so a few are enough; a tree that outgrows
 // this many is left to the end of its jail.
 const sweepRounds = 200
 
-// sweep kills the tree of roots: it stops all members until a look at the
+// sweep kills a tree (see there): it stops all members until a look at the
 // process table finds no new one, then kills them together, so that none can
 // have a child behind the sweep's back. keep is never touched.
-func sweep(roots map[int]bool, keep int) {
+func sweep(roots map[int]bool, led, keep int) {
 	stopped := map[int]bool{keep: true}
 	var members []process
 	for range sweepRounds {
-		members = tree(processes(), roots)
+		members = tree(processes(), roots, led)
 		fresh := false
 		for _, p := range members {
 			if !stopped[p.pid] && p.state != 'Z' && p.state != 'X' {
@@ -126,7 +127,9 @@ func (s *server) kill(id uint64) error {
 	if p == nil {
 		return nil // nothing can be left of it
 	}
-	sweep(map[int]bool{p.pid: true}, os.Getpid())
+	// Once it has ended, its number may be another process's, but not another
+	// session's as long as its own has members.
+	sweep(map[int]bool{p.pid: !p.ended}, p.pid, os.Getpid())
 	return nil
 }
 
@@ -148,7 +151,7 @@ func (s *server) killEverything() {
 		if len(roots) == 0 {
 			return
 		}
-		sweep(roots, self)
+		sweep(roots, noSession, self)
 		for r := range roots {
 			if unix.Kill(r, unix.SIGKILL) == unix.EPERM {
 				immune[r] = true

@@ -154,9 +154,27 @@ func checkSockets(root string) error {
 // insideTaken lists the inside paths that belong to the jail itself.
 var insideTaken = [...]string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", Workspace}
 
+// openMount opens what m is to show. What is checked is what was opened, for an
+// agent may own a part of the path and change it at any time.
+func openMount(m Mount, data string) (*os.File, error) {
+	f, err := openPath(m.Host, 0)
+	if err != nil {
+		return nil, fmt.Errorf("jail: mount: %w", err)
+	}
+	real, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err == nil {
+		err = checkMount(m, real, data)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // checkMount refuses a mount that would hide a part of the jail or show what no
-// jail may see.
-func checkMount(m Mount, data string) error {
+// jail may see. real is the host's path without links.
+func checkMount(m Mount, real, data string) error {
 	for _, p := range []string{m.Host, m.Inside} {
 		if !filepath.IsAbs(p) || filepath.Clean(p) != p {
 			return fmt.Errorf("jail: mount %q: want an absolute path without . or ..", p)
@@ -169,10 +187,6 @@ func checkMount(m Mount, data string) error {
 		if m.Inside == t || below(m.Inside, t) {
 			return fmt.Errorf("jail: mount at %q: %s is the jail's own", m.Inside, t)
 		}
-	}
-	real, err := filepath.EvalSymlinks(m.Host)
-	if err != nil {
-		return fmt.Errorf("jail: mount: %w", err)
 	}
 	if real == "/" {
 		return fmt.Errorf("jail: mount %q: is the whole host", m.Host)
