@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/agentflow-go/sandbox/httpserver/api"
 )
@@ -57,6 +59,18 @@ func BenchmarkEcho(b *testing.B) {
 		{"small", []byte(`{"worker_id":"w","action":"echo","params":{"text":"hello","n":[1,2,3]},"timeout":null}`)},
 		{"48KiB", large},
 	} {
+		call := func(b *testing.B, srv *httptest.Server) time.Duration {
+			begin := time.Now()
+			resp, err := srv.Client().Post(srv.URL+"/api/v1/execute", "application/json", bytes.NewReader(body.text))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+				b.Fatal(resp.Status, err)
+			}
+			resp.Body.Close()
+			return time.Since(begin)
+		}
 		for _, h := range []struct {
 			name    string
 			handler http.Handler
@@ -66,16 +80,24 @@ func BenchmarkEcho(b *testing.B) {
 				defer srv.Close()
 				b.ReportAllocs()
 				for b.Loop() {
-					resp, err := srv.Client().Post(srv.URL+"/api/v1/execute", "application/json", bytes.NewReader(body.text))
-					if err != nil {
-						b.Fatal(err)
-					}
-					if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-						b.Fatal(resp.Status, err)
-					}
-					resp.Body.Close()
+					call(b, srv)
 				}
 			})
 		}
+		// Calls of both in turn, so that what else the machine does meets both.
+		b.Run(body.name+"/ratio", func(b *testing.B) {
+			bareSrv, apiSrv := httptest.NewServer(bare), httptest.NewServer(served)
+			defer bareSrv.Close()
+			defer apiSrv.Close()
+			var bareTook, apiTook []time.Duration
+			for b.Loop() {
+				bareTook = append(bareTook, call(b, bareSrv))
+				apiTook = append(apiTook, call(b, apiSrv))
+			}
+			slices.Sort(bareTook)
+			slices.Sort(apiTook)
+			mid := len(bareTook) / 2
+			b.ReportMetric(bareTook[mid].Seconds()/apiTook[mid].Seconds(), "of-bare")
+		})
 	}
 }

@@ -163,7 +163,9 @@ func (c *Client) Health(ctx context.Context) error {
 // Close ends the heartbeat, closes idle connections, and stops the server if
 // this Client started it. Sessions stay, unless the server goes.
 func (c *Client) Close() error {
+	c.beat.mu.Lock() // no heartbeat begins from here on
 	c.cancel()
+	c.beat.mu.Unlock()
 	c.beat.running.Wait()
 	c.mu.Lock()
 	local := c.local
