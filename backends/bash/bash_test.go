@@ -329,7 +329,7 @@ func TestEverythingInsideKilled(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, bash.Config{})
 	b.session("")
-	out := b.run(bash.RunInput{Command: "setsid bash -c 'kill -9 -1'; echo on", Timeout: 10})
+	out := b.run(bash.RunInput{Command: "setsid -w bash -c 'kill -9 -1'; echo on", Timeout: 10})
 	if !out.Restarted {
 		t.Errorf("%+v, want a restarted shell", out)
 	}

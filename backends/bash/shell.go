@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"sync"
 	"sync/atomic"
@@ -149,4 +148,4 @@ func (p process) Wait() error {
 	return term.ExitStatus(e.Code)
 }
 
-var _ interface{ Signal(os.Signal) error } = process{}
+var _ term.Process = process{}

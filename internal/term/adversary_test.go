@@ -1,9 +1,14 @@
 package term_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -14,7 +19,7 @@ import (
 func TestAdversary(t *testing.T) {
 	t.Parallel()
 	termtest.Run(t, func(t *testing.T, o term.Options) *term.Shell {
-		o.Start = startPlain
+		o.Start = startPlain(t)
 		o.Dir = t.TempDir()
 		s, err := term.Open(t.Context(), o)
 		if err != nil {
@@ -30,19 +35,33 @@ func (p plain) Signal(s os.Signal) error { return p.Process.Signal(s) }
 func (p plain) Kill() error              { return p.Process.Kill() }
 func (p plain) Pid() int                 { return p.Process.Pid }
 
-// startPlain starts processes without confinement.
-func startPlain(ctx context.Context, s term.Spec) (term.Process, error) {
-	c := exec.Command(s.Path, s.Args...)
-	c.Dir = s.Dir
-	c.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "TERM=dumb", "HOME=/nonexistent"}, s.Env...)
-	c.ExtraFiles = s.Files
-	c.Stdout, c.Stderr = s.Stdout, s.Stderr
-	if s.TTY != nil {
-		c.Stdin, c.Stdout, c.Stderr = s.TTY, s.TTY, s.TTY
-		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+// startPlain returns what starts processes without confinement. What they
+// leave behind is killed at the test's end: without a jail nobody else does.
+func startPlain(t testing.TB) term.StartFunc {
+	mark := "TERM_TEST=" + rand.Text()
+	t.Cleanup(func() {
+		environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+		for _, f := range environs {
+			if env, err := os.ReadFile(f); err == nil && bytes.Contains(env, []byte(mark)) {
+				if pid, err := strconv.Atoi(strings.Split(f, "/")[2]); err == nil {
+					syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+		}
+	})
+	return func(_ context.Context, s term.Spec) (term.Process, error) {
+		c := exec.Command(s.Path, s.Args...)
+		c.Dir = s.Dir
+		c.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "TERM=dumb", "HOME=/nonexistent", mark}, s.Env...)
+		c.ExtraFiles = s.Files
+		c.Stdout, c.Stderr = s.Stdout, s.Stderr
+		if s.TTY != nil {
+			c.Stdin, c.Stdout, c.Stderr = s.TTY, s.TTY, s.TTY
+			c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		}
+		if err := c.Start(); err != nil {
+			return nil, err
+		}
+		return plain{c}, nil
 	}
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	return plain{c}, nil
 }

@@ -34,6 +34,8 @@ type bash struct {
 	exitCode int
 }
 
+var errNoRoom = fmt.Errorf("a process may have fewer than %d descriptors; allow more", lowBase+21)
+
 // startBash starts a shell on a terminal and waits until it is ready.
 func startBash(ctx context.Context, o Options, t *tty, stderr *os.File, base int, dir string) (_ *bash, err error) {
 	b := &bash{
@@ -116,6 +118,9 @@ func (b *bash) awaitReady(ctx context.Context) error {
 				}
 			}
 		case <-b.exited:
+			if b.exitCode == exitNoRoom {
+				return errNoRoom
+			}
 			return fmt.Errorf("bash ended with status %d before it was ready%s", b.exitCode, b.notes.said())
 		case <-ctx.Done():
 			return fmt.Errorf("bash did not get ready%s: %w", b.notes.said(), ctx.Err())

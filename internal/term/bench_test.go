@@ -7,7 +7,7 @@ import (
 )
 
 func benchShell(b *testing.B) *term.Shell {
-	s, err := term.Open(b.Context(), term.Options{Start: startPlain, Dir: b.TempDir()})
+	s, err := term.Open(b.Context(), term.Options{Start: startPlain(b), Dir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -30,8 +30,9 @@ func BenchmarkEcho(b *testing.B) {
 // BenchmarkOpen is a new shell, with its first command.
 func BenchmarkOpen(b *testing.B) {
 	b.ReportAllocs()
+	start := startPlain(b)
 	for b.Loop() {
-		s, err := term.Open(b.Context(), term.Options{Start: startPlain})
+		s, err := term.Open(b.Context(), term.Options{Start: start})
 		if err != nil {
 			b.Fatal(err)
 		}

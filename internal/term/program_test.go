@@ -15,7 +15,7 @@ import (
 
 func program(t *testing.T, path string, args ...string) *term.Program {
 	t.Helper()
-	p, err := term.StartProgram(t.Context(), term.ProgramOptions{Start: startPlain, Path: path, Args: args, Env: []string{"TERM=xterm-256color"}, History: 64 << 10})
+	p, err := term.StartProgram(t.Context(), term.ProgramOptions{Start: startPlain(t), Path: path, Args: args, Env: []string{"TERM=xterm-256color"}, History: 64 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

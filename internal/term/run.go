@@ -112,6 +112,9 @@ func (r *run) do(ctx context.Context) error {
 			err = r.attempt(ctx)
 		}
 	}
+	if err == nil && r.step != running {
+		err = r.settle(ctx)
+	}
 	ferr := r.fence()
 	if s.bash != nil && !s.bash.alive() {
 		r.res.Restarted = true
@@ -206,10 +209,10 @@ func (r *run) attempt(ctx context.Context) error {
 		case <-b.exited:
 			return r.ended()
 		case <-b.mute:
-			if waitFor(b.exited, hearsay) {
+			if waitFor(b.exited, healLimit) {
 				return r.ended()
 			}
-			return r.broken()
+			return r.broken() // it closed its descriptors, and lives
 		case n := <-b.notes.prompts:
 			if n == s.seq && !healed {
 				doubt.Reset(hearsay)
@@ -244,6 +247,29 @@ func (r *run) attempt(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// settle waits until an interrupt that came too late for the command has been
+// taken by bash: it notes a signal and acts on it at the next opportunity, which
+// may be the next command. So empty commands are run until one succeeds.
+func (r *run) settle(ctx context.Context) error {
+	s := r.s
+	code, status := r.res.ExitCode, s.status
+	defer func() { r.res.ExitCode, s.status = code, status }()
+	for range 5 {
+		if !s.bash.alive() {
+			return nil
+		}
+		s.status = 0
+		empty := &run{s: s, out: r.out, err: r.err, step: ending}
+		if err := empty.attempt(context.WithoutCancel(ctx)); err != nil {
+			return errBroken
+		}
+		if empty.res.ExitCode == 0 {
+			return nil
+		}
+	}
+	return nil
 }
 
 // broken kills a shell that does not report any more.

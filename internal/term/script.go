@@ -12,13 +12,20 @@ import (
 
 // Descriptors as the start function hands them to bash.
 const (
-	fdTTY     = 0
-	fdIn      = 3 // commands and nonces, to bash
-	fdOut     = 4 // reports, from bash
-	fdTick    = 5 // becomes bash's standard input
-	fdAside   = 6 // becomes bash's standard output and error between commands
-	fdErr     = 7 // standard error of commands, if it is kept apart
-	fdHighest = 7
+	fdTTY   = 0
+	fdIn    = 3 // commands and nonces, to bash
+	fdOut   = 4 // reports, from bash
+	fdTick  = 5 // becomes bash's standard input
+	fdAside = 6 // becomes bash's standard output and error between commands
+	fdErr   = 7 // standard error of commands, if it is kept apart
+)
+
+const (
+	// lowBase is where the descriptors go if processes may have only few.
+	lowBase = 35
+
+	// exitNoRoom is the status of a bash that may not have so high a descriptor.
+	exitNoRoom = 41
 )
 
 // script writes what bash is told to do. Names and descriptor numbers differ
@@ -82,9 +89,6 @@ func (s script) promptCommand() string {
 	return s.fill(`'@nb'; 'builtin' 'eval' "$@nc" 0<&@TTY 1>&@TTY 2>&"$@nf"; '@na'`)
 }
 
-// prompt is what bash prints aside when the call numbered seq is over.
-func (s script) prompt(seq int) string { return fmt.Sprintf("<%s.%d>", s.key, seq) }
-
 // control defines the functions and variables, on one line so that bash runs
 // it between two prompts. Sent again, it heals a shell whose functions or
 // variables a command has overwritten; it leaves $? as it was.
@@ -114,6 +118,8 @@ func (s script) control() string {
 // descriptors to their places, then defines the rest.
 func (s script) bootstrap() string {
 	var b strings.Builder
+	// The highest number in use is that of a saved copy.
+	fmt.Fprintf(&b, "if ! builtin eval ': %d<&0' 2<&-; then builtin exit %d; fi;", s.base+20, exitNoRoom)
 	fmt.Fprintf(&b, "builtin set +o history; builtin shopt -s execfail; builtin unset HISTFILE MAILCHECK; builtin export -n PROMPT_COMMAND; exec %d<&0;", s.base)
 	last := fdAside
 	if s.separate {

@@ -95,6 +95,7 @@ type Shell struct {
 	status int // of the last command
 	flags  string
 	seq    int // of the last call
+	base   int // of the control descriptors; 0: high
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -157,11 +158,15 @@ func (s *Shell) start(ctx context.Context) error {
 	if err := s.term.restore(); err != nil {
 		return err
 	}
-	b, err := startBash(ctx, s.o, s.term, s.errW, 0, s.dir)
-	if err != nil && s.dir != "" && s.o.Dir != "" && ctx.Err() == nil {
-		o := s.o // the directory it first started in may be gone
-		o.Dir = ""
-		b, err = startBash(ctx, o, s.term, s.errW, 0, s.dir)
+	o := s.o
+	b, err := startBash(ctx, o, s.term, s.errW, s.base, s.dir)
+	if errors.Is(err, errNoRoom) && s.base == 0 {
+		s.base = lowBase
+		b, err = startBash(ctx, o, s.term, s.errW, s.base, s.dir)
+	}
+	if err != nil && s.dir != "" && o.Dir != "" && ctx.Err() == nil {
+		o.Dir = "" // the directory it first started in may be gone
+		b, err = startBash(ctx, o, s.term, s.errW, s.base, s.dir)
 	}
 	if err != nil {
 		return err

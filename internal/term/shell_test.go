@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +18,7 @@ import (
 
 func shell(t testing.TB, o term.Options) *term.Shell {
 	t.Helper()
-	o.Start = startPlain
+	o.Start = startPlain(t)
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
@@ -182,12 +184,12 @@ func TestCloseEndsARunningCommand(t *testing.T) {
 func TestAShellThatCannotStartAgain(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("no more processes")
-	starts := 0
+	start, starts := startPlain(t), 0
 	s, err := term.Open(t.Context(), term.Options{Start: func(ctx context.Context, sp term.Spec) (term.Process, error) {
 		if starts++; starts == 2 {
 			return nil, broken
 		}
-		return startPlain(ctx, sp)
+		return start(ctx, sp)
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -203,10 +205,49 @@ func TestAShellThatCannotStartAgain(t *testing.T) {
 
 func TestOpenSaysWhyBashDidNotStart(t *testing.T) {
 	t.Parallel()
-	if _, err := term.Open(t.Context(), term.Options{Start: startPlain, Bash: "/bin/false"}); err == nil || !strings.Contains(err.Error(), "status 1") {
+	if _, err := term.Open(t.Context(), term.Options{Start: startPlain(t), Bash: "/bin/false"}); err == nil || !strings.Contains(err.Error(), "status 1") {
 		t.Errorf("Open = %v, want the status", err)
 	}
 	if _, err := term.Open(t.Context(), term.Options{}); err == nil {
 		t.Error("Open without a start function succeeded")
+	}
+}
+
+func TestFewDescriptors(t *testing.T) {
+	t.Parallel()
+	start := startPlain(t)
+	limited := func(n string) term.StartFunc {
+		return func(ctx context.Context, s term.Spec) (term.Process, error) {
+			s.Args = append([]string{"-c", "ulimit -n " + n + `; exec "$0" "$@"`, s.Path}, s.Args...)
+			s.Path = "/bin/sh"
+			return start(ctx, s)
+		}
+	}
+	s, err := term.Open(t.Context(), term.Options{Start: limited("64")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := string(run(t, s, term.Command{Text: "echo on; exec 10>/dev/null"}).Stdout.Bytes()); got != "on\n" {
+		t.Errorf("output %q", got)
+	}
+	if _, err := term.Open(t.Context(), term.Options{Start: limited("32")}); err == nil || !strings.Contains(err.Error(), "descriptors") {
+		t.Errorf("Open with 32 descriptors = %v, want an error that says so", err)
+	}
+}
+
+func TestTheFirstDirectoryIsGone(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "sub")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := shell(t, term.Options{Dir: dir})
+	run(t, s, term.Command{Text: "cd /; rmdir " + dir})
+	if res := run(t, s, term.Command{Text: "exit 1"}); !res.Restarted {
+		t.Errorf("%+v", res)
+	}
+	if res := run(t, s, term.Command{Text: "pwd"}); string(res.Stdout.Bytes()) != "/\n" {
+		t.Errorf("output %q", res.Stdout.Bytes())
 	}
 }

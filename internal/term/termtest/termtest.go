@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -140,5 +139,3 @@ func contains(want ...string) func([]byte) error {
 }
 
 func anything([]byte) error { return nil }
-
-func lines(n int, of string) string { return strings.Repeat(of+"\n", n) }

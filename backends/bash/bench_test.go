@@ -1,0 +1,67 @@
+package bash_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/backends/bash"
+)
+
+func benchBox(b *testing.B) (bash.Tools, *sandbox.Sandbox) {
+	var reg sandbox.Registry
+	sh := bash.Register(&reg, bash.Config{})
+	sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "bare"}, sandbox.BackendFuncs[int]{
+		OpenFunc: func(ctx context.Context, env sandbox.Env) (int, error) {
+			p, err := env.Start(ctx, sandbox.Cmd{Path: "/bin/true"})
+			if err != nil {
+				return 0, err
+			}
+			return 0, p.Wait()
+		},
+	})
+	sb, err := sandbox.New(sandbox.Options{Registry: &reg})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { sb.Shutdown(context.Background()) })
+	return sh, sb
+}
+
+// BenchmarkSession makes and ends a session with its jail; compare bash with
+// bare, which runs nothing but true.
+func BenchmarkSession(b *testing.B) {
+	for _, backend := range []string{"bare", "bash"} {
+		b.Run(backend, func(b *testing.B) {
+			_, sb := benchBox(b)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				w := sb.Worker(fmt.Sprint(i))
+				if _, err := w.CreateSession(b.Context(), backend, sandbox.SessionOptions{}); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := w.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+// BenchmarkRun is echo in a live session.
+func BenchmarkRun(b *testing.B) {
+	sh, sb := benchBox(b)
+	w := sb.Worker("w")
+	if _, err := w.CreateSession(b.Context(), "bash", sandbox.SessionOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if out, err := sh.Run.Call(b.Context(), w, bash.RunInput{Command: "echo hi"}); err != nil || out.Stdout != "hi\n" {
+			b.Fatal(out, err)
+		}
+	}
+}
