@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
@@ -12,14 +13,19 @@ import (
 )
 
 // hostResources are what a Sandbox has on its host, each made on first use.
+// Making them takes a while, which those who only look do not wait for.
 type hostResources struct {
-	mu     sync.Mutex // guards the rest; held while they are made
-	store  *workspace.Store
-	host   *jail.Host
+	store atomic.Pointer[workspace.Store]
+	host  atomic.Pointer[jail.Host]
+
+	mu     sync.Mutex // held while they are made or closed; guards closed
 	closed bool
 }
 
 func (h *hostResources) workspaces(sb *Sandbox) (*workspace.Store, error) {
+	if store := h.store.Load(); store != nil {
+		return store, nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.workspacesLocked(sb)
@@ -29,23 +35,27 @@ func (h *hostResources) workspacesLocked(sb *Sandbox) (*workspace.Store, error) 
 	if h.closed {
 		return nil, errStopping()
 	}
-	if h.store == nil {
-		store, err := workspace.Open(sb.opts.DataDir, workspace.Options{Keep: sb.opts.KeepWorkspaces, Logger: sb.opts.Logger})
-		if err != nil {
-			return nil, err
-		}
-		h.store = store
+	if store := h.store.Load(); store != nil {
+		return store, nil
 	}
-	return h.store, nil
+	store, err := workspace.Open(sb.opts.DataDir, workspace.Options{Keep: sb.opts.KeepWorkspaces, Logger: sb.opts.Logger})
+	if err != nil {
+		return nil, err
+	}
+	h.store.Store(store)
+	return store, nil
 }
 
 // jails returns what starts processes. Opening it probes the host; a failure
 // is tried again by the next use.
 func (h *hostResources) jails(ctx context.Context, sb *Sandbox) (*jail.Host, error) {
+	if host := h.host.Load(); host != nil {
+		return host, nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.host != nil {
-		return h.host, nil
+	if host := h.host.Load(); host != nil {
+		return host, nil
 	}
 	store, err := h.workspacesLocked(sb)
 	if err != nil {
@@ -64,26 +74,24 @@ func (h *hostResources) jails(ctx context.Context, sb *Sandbox) (*jail.Host, err
 	if host.Level() == "none" {
 		sb.opts.Logger.Warn("confinement is off: what workers run can read and change everything that this program can")
 	}
-	h.host = host
+	h.host.Store(host)
 	return host, nil
 }
 
 // kept reports whether a workspace was kept for the worker.
 func (h *hostResources) kept(worker string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.store != nil && h.store.Kept(worker)
+	store := h.store.Load()
+	return store != nil && store.Kept(worker)
 }
 
 // level tells which driver is in force and what it does not enforce; "" before
 // the first process.
 func (h *hostResources) level(c Confinement) (string, []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.host == nil {
+	host := h.host.Load()
+	if host == nil {
 		return "", nil
 	}
-	return h.host.Level(), h.host.Unenforced(jail.Limits(c.Limits))
+	return host.Level(), host.Unenforced(jail.Limits(c.Limits))
 }
 
 func (h *hostResources) close() error {
@@ -91,13 +99,12 @@ func (h *hostResources) close() error {
 	defer h.mu.Unlock()
 	h.closed = true
 	var errs []error
-	if h.host != nil {
-		errs = append(errs, h.host.Close())
+	if host := h.host.Swap(nil); host != nil {
+		errs = append(errs, host.Close())
 	}
-	if h.store != nil {
-		errs = append(errs, h.store.Close())
+	if store := h.store.Swap(nil); store != nil {
+		errs = append(errs, store.Close())
 	}
-	h.host, h.store = nil, nil
 	return errors.Join(errs...)
 }
 

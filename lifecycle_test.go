@@ -379,3 +379,41 @@ func TestSessionConfigIsMerged(t *testing.T) {
 		sb.Worker("w").Close(t.Context())
 	}
 }
+
+func TestCallsThatOutliveShutdownOpenNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var opens atomic.Int32
+		f := newFake(sandbox.BackendSpec{}, sandbox.BackendFuncs[*counter]{OpenFunc: func(context.Context, sandbox.Env) (*counter, error) {
+			opens.Add(1)
+			return new(counter), nil
+		}})
+		release := make(chan struct{})
+		deaf := sandbox.AddTool(f.reg, sandbox.ToolSpec{Name: "deaf"}, func(ctx context.Context, call sandbox.Call, _ empty) (empty, error) {
+			<-release
+			return empty{}, call.Execute(ctx, "incr", nil).Err
+		})
+		sb, err := sandbox.New(sandbox.Options{Registry: f.reg, MaxCalls: 1, CloseGrace: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := deaf.Call(context.Background(), sb.Worker("w"), empty{})
+			wantCode(t, err, sandbox.ErrStopping)
+		})
+		synctest.Wait()
+		wg.Go(func() { // waits for its turn
+			_, err := f.incr.Call(context.Background(), sb.Worker("w"), incrIn{})
+			wantCode(t, err, sandbox.ErrStopping)
+		})
+		synctest.Wait()
+		if err := sb.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		close(release)
+		wg.Wait()
+		if opens.Load() != 0 {
+			t.Errorf("%d sessions were opened after Shutdown", opens.Load())
+		}
+	})
+}

@@ -41,6 +41,9 @@ func (sb *Sandbox) openSession(ctx context.Context, ws *workerState, b *backendE
 // prepare makes the session, or takes a parked one, and puts it on the
 // worker's list. ws.mu is held.
 func (sb *Sandbox) prepare(ws *workerState, b *backendEntry, o SessionOptions, temporary bool) (s *session, parked bool, err error) {
+	if sb.base.Err() != nil { // Shutdown has closed, or is about to close, what it finds
+		return nil, false, errStopping()
+	}
 	cfg, err := mergeConfig(b.spec.Config, o.Config)
 	if err != nil {
 		return nil, false, Errorf(ErrInvalidType, "session config of %s must be a JSON object: %w", b.spec.Name, err)

@@ -113,7 +113,7 @@ func (sb *Sandbox) park(ctx context.Context, ws *workerState, b *backendEntry) e
 // adopt takes a blank worker for the id; nil if there is none.
 func (sb *Sandbox) adopt(id string) *workerState {
 	p := &sb.pool
-	if sb.host.kept(id) { // it has a workspace already
+	if sb.opts.KeepWorkspaces && sb.host.kept(id) { // it has a workspace already
 		return nil
 	}
 	p.mu.Lock()

@@ -205,6 +205,10 @@ func (sb *Sandbox) enter(ctx context.Context, w *Worker) (entered, error) {
 		sb.gate.leave()
 		return entered{}, ended(ctx, err)
 	}
+	if sb.base.Err() != nil { // Shutdown did not wait for it
+		entered{sb: sb, slot: true}.leave()
+		return entered{}, errStopping()
+	}
 	return entered{sb: sb, slot: true}, nil
 }
 
