@@ -335,6 +335,8 @@ func (panicking) Execute(_ context.Context, req sandbox.Request) sandbox.Respons
 		panic("secret /etc/path")
 	case "error":
 		return sandbox.Response{Err: &sandbox.Error{Code: 4001, Data: make(chan int)}}
+	case "no code":
+		return sandbox.Response{Err: &sandbox.Error{Message: "m"}}
 	case "list":
 		return sandbox.Response{Err: &sandbox.Error{Code: 4001, Data: []int{1}}}
 	}
@@ -354,5 +356,6 @@ func TestNoExecutorSpoilsAnAnswer(t *testing.T) {
 	}
 	wantAnswer(t, run("raw"), 500, `{"code":5005,"data":{}}`)
 	wantAnswer(t, run("error"), 400, `{"code":4001,"data":{}}`)
+	wantAnswer(t, run("no code"), 500, `{"code":5005,"message":"m"}`)
 	wantAnswer(t, run("list"), 400, `{"code":4001,"data":{"details":[1]}}`)
 }
