@@ -18,24 +18,26 @@ type callCtx struct {
 	prev, next *callCtx // in s.calls, guarded by ws.mu
 }
 
-type callKey struct{}
+// callKey finds the nearest callCtx, nestedKey whether a call comes from a tool.
+type (
+	callKey   struct{}
+	nestedKey struct{}
+)
 
 func (c *callCtx) Value(key any) any {
-	if key == (callKey{}) {
+	switch key {
+	case callKey{}:
 		return c
+	case nestedKey{}:
+		return true
 	}
 	return c.Context.Value(key)
 }
 
-// runningCall returns the nearest call that ctx belongs to and that runs in a
-// session; nil if none.
-func runningCall(ctx context.Context) *callCtx {
-	c, _ := ctx.Value(callKey{}).(*callCtx)
-	if c == nil || c.Err() != nil {
-		return nil
-	}
-	return c
-}
+// nested reports whether a call with this context comes from a tool, as far as
+// that can be told: through Call.Execute, or with the context of a call in a
+// session.
+func nested(ctx context.Context) bool { return ctx.Value(nestedKey{}) != nil }
 
 // acquire enters the worker's session for the tool, or a temporary one.
 func (sb *Sandbox) acquire(ctx context.Context, w *Worker, e *toolEntry, meta *Meta) (*callCtx, error) {

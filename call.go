@@ -42,6 +42,7 @@ func (c Call) Execute(ctx context.Context, tool string, params any) Response {
 	if c.run == nil {
 		return Response{Err: Errorf(ErrInvalidRequest, "this Call was not made by a sandbox"), Meta: Meta{Tool: tool}}
 	}
+	ctx = context.WithValue(ctx, nestedKey{}, true)
 	return c.run.w.execute(ctx, tool, params, c.TraceID)
 }
 

@@ -224,6 +224,21 @@ func TestCallIntoOwnSerialSessionIsAnError(t *testing.T) {
 	})
 }
 
+func TestCallsOfToolsNeedNoSlot(t *testing.T) {
+	t.Parallel()
+	f := newFake(sandbox.BackendSpec{}, sandbox.BackendFuncs[*counter]{})
+	outer := sandbox.AddTool(f.reg, sandbox.ToolSpec{Name: "outer"}, func(ctx context.Context, call sandbox.Call, _ empty) (empty, error) {
+		return empty{}, call.Execute(ctx, "fake:incr", nil).Err
+	})
+	sb := newSandbox(t, f.reg, sandbox.Options{MaxCalls: 1})
+	if _, err := outer.Call(t.Context(), sb.Worker("w"), empty{}); err != nil {
+		t.Error(err)
+	}
+	if resp := sb.Worker("w").Execute(t.Context(), "outer", nil); resp.Err != nil {
+		t.Error(resp.Err)
+	}
+}
+
 func TestMaxCallsQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var running, most atomic.Int32

@@ -149,9 +149,10 @@ type gate struct {
 	idle   chan struct{} // holds a token after the last call left a closed gate
 }
 
-func (g *gate) enter(nested bool) bool {
+// enter counts a call in. A closed gate lets only through what must pass.
+func (g *gate) enter(must bool) bool {
 	g.calls.Add(1)
-	if g.closed.Load() && !nested {
+	if g.closed.Load() && !must {
 		g.leave()
 		return false
 	}
@@ -194,8 +195,8 @@ func (sb *Sandbox) enter(ctx context.Context, w *Worker) (entered, error) {
 	if err := checkWorkerID(w.id); err != nil {
 		return entered{}, err
 	}
-	nested := runningCall(ctx) != nil
-	if !sb.gate.enter(nested) {
+	nested := nested(ctx)
+	if !sb.gate.enter(nested && sb.base.Err() == nil) {
 		return entered{}, errStopping()
 	}
 	if sb.slots == nil || nested {
