@@ -19,14 +19,13 @@ const (
 	marker = "\x01jail-first-process\x01"
 	// sockFD is where the socket to the host program is inherited.
 	sockFD = 3
-	// exeFD is where the sealed copy of the program is inherited.
-	exeFD = 4
 	// helloTime bounds the wait for the host program's first message, and the
 	// host's for the answer where its caller gives no sooner deadline.
 	helloTime = 10 * time.Second
 )
 
-// exePath is what is executed for a first process; it is its argument 0 too.
+// exePath is what is executed for a first process: descriptor 4, the sealed copy
+// of the program. It is its argument 0 too.
 const exePath = "/proc/self/fd/4"
 
 // nsNames are the namespaces that a confined first process must not share with

@@ -201,7 +201,7 @@ func helperHost() {
 		}
 	}
 	fmt.Println("ready")
-	select {}
+	io.Copy(io.Discard, os.Stdin)
 }
 
 func check(err error) {

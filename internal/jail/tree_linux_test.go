@@ -199,6 +199,9 @@ func TestKillingTheHostProgramLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := cmd.StdinPipe(); err != nil { // it runs until this ends or it is killed
+		t.Fatal(err)
+	}
 	cmd.Stderr = &all
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -71,7 +71,7 @@ var private = [...]string{".ssh", ".gnupg", ".aws", ".azure", ".config", ".docke
 // data directory, or "".
 func checkReadOnly(path, data string) error {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-		return fmt.Errorf("jail: ReadOnly: %q: want an absolute path without . or ..", path)
+		return fmt.Errorf("jail: ReadOnly: %q: want an absolute path in its shortest form", path)
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -177,7 +177,7 @@ func openMount(m Mount, data string) (*os.File, error) {
 func checkMount(m Mount, real, data string) error {
 	for _, p := range []string{m.Host, m.Inside} {
 		if !filepath.IsAbs(p) || filepath.Clean(p) != p {
-			return fmt.Errorf("jail: mount %q: want an absolute path without . or ..", p)
+			return fmt.Errorf("jail: mount %q: want an absolute path in its shortest form", p)
 		}
 	}
 	if m.Inside == "/" || m.Inside == "/tmp" {
