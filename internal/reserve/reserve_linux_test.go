@@ -3,6 +3,7 @@ package reserve_test
 import (
 	"bufio"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		os.Stdout.WriteString("held\n")
-		select {}
+		io.Copy(io.Discard, os.Stdin) // until it is killed; a bare select would be a deadlock
 	}
 	os.Exit(m.Run())
 }
@@ -115,6 +116,9 @@ func TestKilledHolderLeavesItsNumberDirty(t *testing.T) {
 	cmd.Env = append(os.Environ(), holder+"="+path)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
