@@ -69,7 +69,7 @@ func TestProgramInputAndEnd(t *testing.T) {
 	}
 }
 
-func TestProgramScreenAndResize(t *testing.T) {
+func TestProgramScreen(t *testing.T) {
 	t.Parallel()
 	p := program(t, "/usr/bin/vim", "-u", "NONE", "-N")
 	await(t, p, 0, "~")
@@ -77,17 +77,26 @@ func TestProgramScreenAndResize(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitScreen(t, p, "hi\n~")
-	if err := p.Resize(10, 40); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Input(t.Context(), []byte(":set lines?\r")); err != nil {
-		t.Fatal(err)
-	}
-	waitScreen(t, p, "lines=10")
 	if _, err := p.Input(t.Context(), []byte(":q!\r")); err != nil {
 		t.Fatal(err)
 	}
 	<-p.Done()
+}
+
+func TestProgramResize(t *testing.T) {
+	t.Parallel()
+	p := program(t, "/bin/bash", "-c", "trap 'stty size' WINCH; echo up; while :; do sleep 0.05; done")
+	at := await(t, p, 0, "up")
+	if err := p.Resize(10, 40); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p, at, "10 40")
+	if got := strings.Count(p.Screen().Text, "\n"); got != 9 {
+		t.Errorf("the screen has %d lines, want 10", got+1)
+	}
+	if err := p.Resize(0, 40); err == nil {
+		t.Error("Resize to no rows succeeded")
+	}
 }
 
 func waitScreen(t *testing.T, p *term.Program, want string) {
