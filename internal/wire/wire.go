@@ -42,10 +42,14 @@ func checked(raw json.RawMessage) (json.RawMessage, error) {
 }
 
 // Unmarshal decodes one JSON value into v; empty input is null. Unknown fields
-// are dropped.
+// are dropped. A *json.RawMessage gets data itself, not a copy.
 func Unmarshal(data []byte, v any) error {
 	if len(data) == 0 {
 		data = []byte("null")
+	}
+	if raw, ok := v.(*json.RawMessage); ok && json.Valid(data) {
+		*raw = data
+		return nil
 	}
 	return explainDecode(json.Unmarshal(data, v))
 }
