@@ -9,9 +9,9 @@ import (
 // DefaultBatchLimit is how many calls of a parallel batch run at once.
 const DefaultBatchLimit = 64
 
-// ExecuteBatch runs requests serially or in parallel; see [Executor]. Requests
-// that had not begun when ctx ended fail with [ErrCancelled] and are not
-// counted as executed.
+// ExecuteBatch runs requests serially or in parallel; see [Executor]. When ctx
+// ends, a serial batch stops; in a parallel one the requests that had not begun
+// fail with the reason, without running.
 func (sb *Sandbox) ExecuteBatch(ctx context.Context, reqs []Request, o BatchOptions) BatchResponse {
 	return RunBatch(ctx, reqs, o, sb.Execute)
 }
