@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -149,6 +150,53 @@ func BenchmarkCreateSlowSessions(b *testing.B) {
 		}
 		wg.Wait()
 	}
+}
+
+// BenchmarkCallsDuringCreation compares calls in a live session while nothing
+// else happens with calls while other workers create sessions whose Open takes
+// 0.1 s, 50 at a time.
+func BenchmarkCallsDuringCreation(b *testing.B) {
+	f := newFake(sandbox.BackendSpec{}, sandbox.BackendFuncs[*counter]{OpenFunc: func(_ context.Context, env sandbox.Env) (*counter, error) {
+		if env.Worker != "w" {
+			<-time.After(100 * time.Millisecond)
+		}
+		return new(counter), nil
+	}})
+	sb := newSandbox(b, f.reg, sandbox.Options{})
+	w := sb.Worker("w")
+	if _, err := w.CreateSession(context.Background(), "fake", sandbox.SessionOptions{TTL: -1}); err != nil {
+		b.Fatal(err)
+	}
+	p99 := func(d time.Duration) time.Duration {
+		var took []time.Duration
+		for end := time.Now().Add(d); time.Now().Before(end); {
+			begin := time.Now()
+			if _, err := f.incr.Call(context.Background(), w, incrIn{}); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(begin))
+		}
+		slices.Sort(took)
+		return took[len(took)*99/100]
+	}
+	var quiet, busy time.Duration
+	rounds := 0
+	for b.Loop() {
+		quiet += p99(100 * time.Millisecond)
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				if _, err := sb.CreateSession(context.Background(), fmt.Sprint(rounds, "-", i), "fake", sandbox.SessionOptions{}); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		busy += p99(100 * time.Millisecond)
+		wg.Wait()
+		rounds++
+	}
+	b.ReportMetric(float64(quiet.Nanoseconds())/float64(rounds), "quiet-p99-ns")
+	b.ReportMetric(float64(busy.Nanoseconds())/float64(rounds), "busy-p99-ns")
 }
 
 // BenchmarkIdleSessions measures creation, use and memory with a million idle
