@@ -56,7 +56,7 @@ func ExampleWorker_Execute() {
 	w := sb.Worker("agent-1")
 	fmt.Println(w.Execute(context.Background(), "math:divide", Sum{6, 3}).ForModel())
 	fmt.Println(w.Execute(context.Background(), "math-divide", Sum{6, 0}).ForModel())
-	fmt.Println(w.Execute(context.Background(), "math:devide", Sum{6, 3}).Meta.DidYouMean)
+	fmt.Println(w.Execute(context.Background(), "math:divid", Sum{6, 3}).Meta.DidYouMean)
 	// Output:
 	// 2
 	// {"error":{"code":4000,"message":"b must not be 0"}}
