@@ -3,8 +3,6 @@ package sandbox
 import (
 	"context"
 	"encoding/json"
-	"io"
-	"os"
 
 	"github.com/agentflow-go/sandbox/internal/wire"
 )
@@ -55,23 +53,3 @@ func (e Env) Start(ctx context.Context, c Cmd) (*Process, error) { return e.owne
 // process died: running calls end with [ErrSessionLost], the session is
 // closed, and its worker's next call is told. It does nothing in Warmup.
 func (e Env) Lost(err error) { e.owner.lost(err) }
-
-// Cmd is a program to start with [Env.Start].
-type Cmd struct {
-	Path           string     // a path inside, or a name looked up in the jail's PATH
-	Args           []string   // without the program's name
-	Dir            string     // inside; "": the workspace
-	Env            []string   // added to the clean environment, inside only
-	Stdin          io.Reader  // nil: empty
-	Stdout, Stderr io.Writer  // nil: discarded
-	Files          []*os.File // descriptors 3, 4, … inside
-	TTY            *os.File   // a pty's slave: standard streams and controlling terminal
-	Mounts         []Mount
-	NestedUserNS   bool // for programs with a sandbox of their own (Chromium)
-}
-
-// Mount makes a host path visible to one program.
-type Mount struct {
-	Host, Inside string
-	Writable     bool
-}

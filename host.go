@@ -3,10 +3,8 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
 	"github.com/agentflow-go/sandbox/internal/workspace"
@@ -125,44 +123,4 @@ func jailError(err error) error {
 		return &Error{Code: ErrSessionLost, Err: err}
 	}
 	return err
-}
-
-// Process is a program started with [Env.Start]. Its methods may be called
-// concurrently.
-type Process struct{ p *jail.Process }
-
-// Pid returns the process id as the worker's programs see it.
-func (p *Process) Pid() int { return p.p.Pid() }
-
-// Signal sends a signal to the program itself.
-func (p *Process) Signal(s os.Signal) error { return p.p.Signal(s) }
-
-// Kill kills the program and everything it started, except what detached
-// itself completely; that ends with the session.
-func (p *Process) Kill() error { return p.p.Kill() }
-
-// Wait waits for the program's end and its output. The error is nil for exit
-// status 0, an [*ExitError] for another end.
-func (p *Process) Wait() error {
-	err := p.p.Wait()
-	if e, ok := errors.AsType[*jail.ExitError](err); ok {
-		ee := &ExitError{Code: e.Code, Lost: e.Lost}
-		if e.Signal != 0 {
-			ee.Signal = e.Signal
-		}
-		return ee
-	}
-	return err
-}
-
-// ExitError says that a program ended otherwise than with exit status 0.
-type ExitError struct {
-	Code   int       // exit status; -1 when a signal ended it
-	Signal os.Signal // the signal that ended it; nil when it exited
-	Lost   bool      // its end was not seen, because its whole jail went away
-}
-
-func (e *ExitError) Error() string {
-	n, _ := e.Signal.(syscall.Signal) // 0 for none
-	return (&jail.ExitError{Code: e.Code, Signal: n, Lost: e.Lost}).Error()
 }
