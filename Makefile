@@ -12,7 +12,8 @@ help: ## list these targets
 
 .PHONY: serve
 serve: deps ## serve the tools on 127.0.0.1:18890; ARGS="--config FILE" and others
-	$(GO) run ./httpserver $(ARGS)
+	@$(GO) build -o bin/httpserver ./httpserver
+	@exec bin/httpserver $(ARGS)
 
 .PHONY: test
 test: test-deps ## vet and test everything, with the race detector
