@@ -97,7 +97,24 @@ func (t *Tool[In, Out]) runCode(ctx context.Context, sb *Sandbox, call Call, sta
 	}
 }
 
-var errGoexit = errors.New("the tool ended its goroutine (runtime.Goexit)")
+var errGoexit = errors.New("it ended its goroutine (runtime.Goexit)")
+
+// spawn runs code that is not ours on a goroutine of its own and sends its
+// error, or the one that a panic becomes.
+func (sb *Sandbox) spawn(kind, name string, code func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		err := errGoexit
+		defer func() {
+			if r := recover(); r != nil {
+				err = sb.panicked(kind, name, r)
+			}
+			done <- err
+		}()
+		err = code()
+	}()
+	return done
+}
 
 // callFunc calls the function and turns a panic into an error.
 func (t *Tool[In, Out]) callFunc(ctx context.Context, sb *Sandbox, call Call, state any, in In) (out Out, err error) {

@@ -104,11 +104,10 @@ func (sb *Sandbox) started() {
 // Shutdown ends the Sandbox: it refuses new calls, lets running ones finish
 // for up to CloseGrace (or until ctx ends), cancels the rest (but for typed
 // calls of tools without session, which only their caller's context ends),
-// closes all
-// sessions, runs the backends' Shutdown hooks in reverse order of registration,
-// and removes what it made on disk. What does not end within CloseGrace is
-// left behind and logged. Errors are joined. A further Shutdown waits for the
-// first and returns its error.
+// closes all sessions, runs the backends' Shutdown hooks in reverse order of
+// registration, and removes what it made on disk. What does not end within
+// CloseGrace is left behind and logged. Errors are joined. A further Shutdown
+// waits for the first and returns its error.
 func (sb *Sandbox) Shutdown(ctx context.Context) error {
 	if sb.stopping.CompareAndSwap(false, true) {
 		sb.shutdownErr = sb.stop(ctx)
@@ -236,18 +235,10 @@ func checkWorkerID(id string) error {
 // when f does or the grace period is over; then f is left behind.
 func (sb *Sandbox) bounded(ctx context.Context, kind, name, session string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sb.opts.CloseGrace)
-	done := make(chan error, 1)
-	go func() {
+	done := sb.spawn(kind, name, func() error {
 		defer cancel()
-		err := errGoexit
-		defer func() { done <- err }()
-		defer func() {
-			if r := recover(); r != nil {
-				err = sb.panicked(kind, name, r)
-			}
-		}()
-		err = f(ctx)
-	}()
+		return f(ctx)
+	})
 	// A little longer than f's own context, so that f can still say why.
 	timer := time.NewTimer(sb.opts.CloseGrace + sb.opts.CloseGrace/8)
 	defer timer.Stop()

@@ -60,36 +60,28 @@ func (sb *Sandbox) warmBackend(ctx context.Context, b *backendEntry) error {
 // runWarmup runs the hook. Nobody waits for this goroutine itself: a hook that
 // does not return when the Sandbox ends is left behind.
 func (sb *Sandbox) runWarmup(b *backendEntry, w *warming) {
-	err := errGoexit
-	defer func() {
-		if r := recover(); r != nil {
-			err = sb.panicked("warming up", b.spec.Name, r)
-		}
-		if err != nil {
-			err = &Error{
-				Code:    ErrBackendNotInitialized,
-				Message: fmt.Sprintf("Backend not initialized: %s: %v", b.spec.Name, err),
-				Data:    map[string]any{"resource_type": b.spec.Name, "details": err.Error()},
-				Err:     err,
-			}
-		}
-		b.mu.Lock()
-		b.warming, b.warmErr = nil, err
-		b.warm.Store(err == nil)
-		b.mu.Unlock()
-		w.err = err
-		close(w.done)
-	}()
-	if err = sb.base.Err(); err != nil {
+	var err error
+	switch {
+	case sb.base.Err() != nil:
 		err = errStopping()
-		return
+	case b.warmup != nil:
+		env := Env{Backend: b.spec.Name, Config: b.spec.Config, owner: b.warmEnv}
+		err = <-sb.spawn("warming up", b.spec.Name, func() error { return b.warmup(sb.base, env) })
 	}
-	if b.warmup == nil {
-		err = nil
-		return
+	if err != nil {
+		err = &Error{
+			Code:    ErrBackendNotInitialized,
+			Message: fmt.Sprintf("Backend not initialized: %s: %v", b.spec.Name, err),
+			Data:    map[string]any{"resource_type": b.spec.Name, "details": err.Error()},
+			Err:     err,
+		}
 	}
-	err = errGoexit
-	err = b.warmup(sb.base, Env{Backend: b.spec.Name, Config: b.spec.Config, owner: b.warmEnv})
+	b.mu.Lock()
+	b.warming, b.warmErr = nil, err
+	b.warm.Store(err == nil)
+	b.mu.Unlock()
+	w.err = err
+	close(w.done)
 }
 
 // Warmup warms backends up; see [Executor].
@@ -176,17 +168,7 @@ func (sb *Sandbox) Status(ctx context.Context) (Status, error) {
 
 // health asks a backend, without waiting for one that hangs.
 func (sb *Sandbox) health(ctx context.Context, b *backendEntry) error {
-	done := make(chan error, 1)
-	go func() {
-		err := errGoexit
-		defer func() {
-			if r := recover(); r != nil {
-				err = sb.panicked("health of", b.spec.Name, r)
-			}
-			done <- err
-		}()
-		err = b.health(ctx)
-	}()
+	done := sb.spawn("health of", b.spec.Name, func() error { return b.health(ctx) })
 	select {
 	case err := <-done:
 		return err
