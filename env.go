@@ -8,7 +8,8 @@ import (
 )
 
 // Env is what a session, or a backend's warmup, gets from its sandbox. It is a
-// value that may be kept for the life of the session and used concurrently.
+// value that may be kept for the life of the session and used concurrently. The
+// zero value, with or without Config, is for tests: it starts nothing.
 type Env struct {
 	Worker, SessionID, Backend string          // Worker and SessionID are empty in Warmup and in a pooled Open
 	Config                     json.RawMessage // the merged configuration, a JSON object

@@ -44,6 +44,9 @@ func (o *owner) policyOf() Confinement {
 }
 
 func (o *owner) workspace() (string, error) {
+	if o == nil {
+		return "", errNoSandbox()
+	}
 	if o.ws == nil {
 		return "", Errorf(ErrInvalidRequest, "there is no workspace in Warmup; use StateDir")
 	}
@@ -60,6 +63,9 @@ func (o *owner) workerID() string {
 }
 
 func (o *owner) stateDir() (string, error) {
+	if o == nil {
+		return "", errNoSandbox()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.released {
@@ -75,6 +81,11 @@ func (o *owner) stateDir() (string, error) {
 		}
 	}
 	return o.state.Path(), nil
+}
+
+// errNoSandbox is for the zero Env, which tests of backends may well use.
+func errNoSandbox() error {
+	return Errorf(ErrInvalidRequest, "this Env was not made by a sandbox: it has no workspace and starts nothing")
 }
 
 func errOwnerGone() error { return Errorf(ErrSessionLost, "the session has ended") }
@@ -109,6 +120,9 @@ func (o *owner) start(ctx context.Context, c Cmd) (*Process, error) {
 
 // jailed returns the session's jail.
 func (o *owner) jailed(ctx context.Context) (*jail.Jail, error) {
+	if o == nil {
+		return nil, errNoSandbox()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.released {
@@ -140,7 +154,7 @@ func (o *owner) jailed(ctx context.Context) (*jail.Jail, error) {
 }
 
 func (o *owner) lost(err error) {
-	if o.s != nil {
+	if o != nil && o.s != nil {
 		o.sb.lose(o.s, err)
 	}
 }
