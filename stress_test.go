@@ -42,11 +42,19 @@ func (f *faulty) fault(ctx context.Context, deaf bool) error {
 	return nil
 }
 
-func (f *faulty) Warmup(ctx context.Context, _ sandbox.Env) error {
-	if f.warmups.Add(1) > 3 { // a few failures, then warm
-		return nil
+// Warmup fails in each way once, then succeeds. Those who wait while it hangs
+// give up before it does.
+func (f *faulty) Warmup(context.Context, sandbox.Env) error {
+	switch f.warmups.Add(1) {
+	case 1:
+		return errors.New("cold")
+	case 2:
+		panic("bug")
+	case 3:
+		<-time.After(50 * time.Millisecond)
+		return errors.New("late")
 	}
-	return errors.New("cold")
+	return nil
 }
 
 func (f *faulty) Open(ctx context.Context, _ sandbox.Env) (*faultyState, error) {
