@@ -55,8 +55,8 @@ type ServerConfig struct {
 
 // The address that a server listens on unless told otherwise.
 const (
-	DefaultHost = "127.0.0.1"
-	DefaultPort = 18890
+	defaultHost = "127.0.0.1"
+	defaultPort = 18890
 )
 
 // ConfigError is what makes a configuration unusable.
@@ -119,7 +119,7 @@ func ParseConfig(data []byte, env func(name string) (string, bool)) (*Config, er
 	}
 	r := configReader{env: env, order: order, config: &Config{
 		tree:   tree,
-		server: ServerConfig{Addr: joinAddr(DefaultHost, DefaultPort)},
+		server: ServerConfig{Addr: joinAddr(defaultHost, defaultPort)},
 	}}
 	r.root(tree)
 	if len(r.errs) > 0 {
@@ -131,7 +131,7 @@ func ParseConfig(data []byte, env func(name string) (string, bool)) (*Config, er
 // DefaultConfig is the configuration that a server runs without a file: every
 // component that needs nothing configured, and nothing else.
 func DefaultConfig(known ...Component) *Config {
-	c := &Config{tree: map[string]any{}, server: ServerConfig{Addr: joinAddr(DefaultHost, DefaultPort)}}
+	c := &Config{tree: map[string]any{}, server: ServerConfig{Addr: joinAddr(defaultHost, defaultPort)}}
 	for _, comp := range known {
 		if !comp.Default {
 			continue

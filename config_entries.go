@@ -15,8 +15,7 @@ func (r *configReader) resources(tree map[string]any) {
 	for _, key := range []string{"resources", "backends"} {
 		group, _ := tree[key].(map[string]any)
 		for _, name := range r.order[key] {
-			v, there := group[name]
-			if !there { // a comment
+			if _, there := group[name]; !there { // a comment
 				continue
 			}
 			path := []string{key, name}
@@ -25,17 +24,21 @@ func (r *configReader) resources(tree map[string]any) {
 				delete(synonym, name)
 				continue
 			}
-			m := r.objectAt(path, v)
-			if m == nil {
-				if v != nil {
-					continue
-				}
-				m = map[string]any{}
-				group[name] = m
+			if m := r.entryAt(path, group); m != nil {
+				r.resource(path, name, m)
 			}
-			r.resource(path, name, m)
 		}
 	}
+}
+
+// entryAt returns the entry at path, which is in group; null is as good as {}.
+// It is nil if it is no object.
+func (r *configReader) entryAt(path []string, group map[string]any) map[string]any {
+	name := path[len(path)-1]
+	if group[name] == nil {
+		group[name] = map[string]any{}
+	}
+	return r.objectAt(path, group[name])
 }
 
 func (r *configReader) resource(path []string, name string, m map[string]any) {
@@ -88,18 +91,13 @@ func (r *configReader) resource(path []string, name string, m map[string]any) {
 func (r *configReader) apis(tree map[string]any) {
 	group, _ := tree["apis"].(map[string]any)
 	for _, name := range r.order["apis"] {
-		v, there := group[name]
-		if !there {
+		if _, there := group[name]; !there { // a comment
 			continue
 		}
 		path := []string{"apis", name}
-		m := r.objectAt(path, v)
+		m := r.entryAt(path, group)
 		if m == nil {
-			if v != nil {
-				continue
-			}
-			m = map[string]any{}
-			group[name] = m
+			continue
 		}
 		removeComments(m)
 		_, unset := expand.Value(m, r.env, path...)

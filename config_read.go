@@ -214,10 +214,10 @@ func (r *configReader) address(path []string, address, host string, port int) st
 		}
 	}
 	if host == "" {
-		host = DefaultHost
+		host = defaultHost
 	}
 	if port == 0 {
-		port = DefaultPort
+		port = defaultPort
 	}
 	return joinAddr(host, port)
 }

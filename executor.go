@@ -95,7 +95,7 @@ type Meta struct {
 	Tool       string        // full name, or the name asked for if none was found
 	Backend    string        // backend, or the tool's label; "" if it has neither
 	SessionID  string        // session the call ran in; "" if none
-	TraceID    string        //
+	TraceID    string        // the request's, or the random one it got
 	Elapsed    time.Duration // from the start of Execute to its end
 	Temporary  bool          // the session was made for this call and ended with it
 	Ran        bool          // the tool's own code began
@@ -177,9 +177,9 @@ const (
 
 // ToolFilter selects tools of a listing.
 type ToolFilter struct {
-	// Allowed holds names and patterns; nil: all. An entry matches a tool's
-	// full name, also after exchanging the first separator (vm-click for
-	// vm:click); a trailing * after a separator makes it a prefix (vm:*).
+	// Allowed holds names and patterns; empty: all. An entry matches a tool's
+	// full name or alias, also after exchanging the first separator (vm-click
+	// for vm:click); a trailing * after a separator makes it a prefix (vm:*).
 	Allowed []string
 	Hidden  bool // include hidden tools
 }
