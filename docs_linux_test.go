@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/httpserver/builtin"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -111,6 +113,34 @@ func runProgram(t *testing.T, b block) string {
 		t.Fatalf("%v\n%s", err, &stderr)
 	}
 	return stdout.String()
+}
+
+// TestConfigurationsInTheDocumentsAreValid validates every configuration on
+// this host, as --validate does.
+func TestConfigurationsInTheDocumentsAreValid(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	found := 0
+	for _, b := range blocks(t, "docs/configuration.md") {
+		if b.lang != "json" {
+			continue
+		}
+		found++
+		known := builtin.Components()
+		c, err := sandbox.ParseConfig([]byte(b.text), func(name string) (string, bool) { return home, name == "HOME" })
+		if err != nil {
+			t.Errorf("%s:%d: %v", b.file, b.line, err)
+			continue
+		}
+		for _, p := range c.Validate(t.Context(), known...) {
+			if !p.Warning {
+				t.Errorf("%s:%d: %v", b.file, b.line, p)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no configuration found")
+	}
 }
 
 var linkTarget = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
