@@ -116,7 +116,7 @@ func (c *typedCall[In, Out]) run(ctx context.Context, inv *Invocation) error {
 		if err != nil {
 			return err
 		}
-		if err := c.t.entry.in.Check(in); err != nil {
+		if _, err := c.t.entry.in.Check(in); err != nil {
 			return inputError(err)
 		}
 	}
@@ -130,7 +130,7 @@ func (c *typedCall[In, Out]) run(ctx context.Context, inv *Invocation) error {
 	if err != nil {
 		return err
 	}
-	if err := c.t.entry.out.Check(out); err != nil {
+	if _, err := c.t.entry.out.Check(out); err != nil {
 		return Errorf(ErrUnexpected, "output does not fit the tool's schema: %w", err)
 	}
 	return nil
@@ -142,7 +142,7 @@ func (c *typedCall[In, Out]) decode() error {
 	var err error
 	switch e.spec.Decode {
 	case Strict:
-		err = e.in.Check(raw)
+		raw, err = e.in.Check(raw)
 	case IgnoreUnknown:
 		raw, err = e.in.CheckKnown(raw)
 	}
@@ -152,10 +152,17 @@ func (c *typedCall[In, Out]) decode() error {
 	if wire.Empty(raw) {
 		raw = json.RawMessage("{}")
 	}
-	if err := wire.Unmarshal(raw, &c.in); err != nil {
-		return inputError(err)
+	if err = wire.Unmarshal(raw, &c.in); err == nil {
+		return nil
 	}
-	return nil
+	if plain, perr := wire.PlainIntegers(raw); perr == nil {
+		var in In
+		if wire.Unmarshal(plain, &in) == nil {
+			c.in = in
+			return nil
+		}
+	}
+	return inputError(err)
 }
 
 // inputError gives a refused input its code: absent, of the wrong type or

@@ -170,10 +170,18 @@ func addTool[In, Out any](r *Registry, spec ToolSpec, b *backendEntry, where str
 }
 
 func schemaOf[T any](given json.RawMessage) (*wire.Schema, error) {
+	t := reflect.TypeFor[T]()
+	var s *wire.Schema
+	var err error
 	if given != nil {
-		return wire.ParseSchema(given)
+		s, err = wire.ParseSchema(given)
+	} else {
+		s, err = wire.InferSchema(t)
 	}
-	return wire.InferSchema(reflect.TypeFor[T]())
+	if err != nil {
+		return nil, err
+	}
+	return s.DecodedInto(t), nil
 }
 
 // setInfo derives what listings say from the spec.

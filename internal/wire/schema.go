@@ -17,6 +17,7 @@ type Schema struct {
 	root     *jsonschema.Schema
 	resolved *jsonschema.Resolved
 	json     json.RawMessage
+	exact    bool // names that differ from a property in case only are refused
 }
 
 // JSON returns the schema's own JSON. The caller must not change it.
@@ -124,15 +125,42 @@ func ownSchemas(t reflect.Type, known map[reflect.Type]*jsonschema.Schema, seen 
 	return nil
 }
 
-// Check checks an input. Empty input and null mean {}. The error is a
-// *FieldError wherever the fault has a place.
-func (s *Schema) Check(data []byte) error {
-	_, err := s.check(data)
-	return err
+// DecodedInto returns the schema for inputs that are decoded into t. Where t
+// has fields, and the schema permits unknown ones, a name that is a property's
+// but for its case is refused: decoding would take one for the other.
+func (s *Schema) DecodedInto(t reflect.Type) *Schema {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	own := *s
+	own.exact = t.Kind() == reflect.Struct && open(s.root)
+	return &own
 }
 
+// open reports whether objects may have members that the schema does not name
+// beside some that it does.
+func open(s *jsonschema.Schema) bool {
+	if s == nil {
+		return false
+	}
+	if len(s.Properties) > 0 && (s.AdditionalProperties == nil || s.AdditionalProperties.Not == nil) {
+		return true
+	}
+	for _, p := range s.Properties {
+		if open(p) {
+			return true
+		}
+	}
+	return open(s.Items)
+}
+
+// Check checks an input and returns what to decode: the input, but of a member
+// that is there twice only the last, for that is what was checked. Empty input
+// and null mean {}. The error is a *FieldError wherever the fault has a place.
+func (s *Schema) Check(data []byte) (json.RawMessage, error) { return s.check(data) }
+
 // CheckKnown is as Check, but drops the unknown fields of the input's top
-// level and returns what is left.
+// level.
 func (s *Schema) CheckKnown(data []byte) (json.RawMessage, error) {
 	fields := map[string]json.RawMessage{}
 	if !Empty(data) {
@@ -142,7 +170,7 @@ func (s *Schema) CheckKnown(data []byte) (json.RawMessage, error) {
 	}
 	dropped := false
 	for name := range fields {
-		if _, ok := s.root.Properties[name]; !ok && s.root.AdditionalProperties != nil {
+		if _, ok := s.root.Properties[name]; !ok && (s.root.AdditionalProperties != nil || s.exact && folded(s.root, name) != "") {
 			delete(fields, name)
 			dropped = true
 		}
@@ -156,7 +184,6 @@ func (s *Schema) CheckKnown(data []byte) (json.RawMessage, error) {
 	return s.check(data)
 }
 
-// check returns the input that fits: data, or {} for none.
 func (s *Schema) check(data []byte) (json.RawMessage, error) {
 	if Empty(data) {
 		data = []byte("{}")
@@ -165,6 +192,7 @@ func (s *Schema) check(data []byte) (json.RawMessage, error) {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return nil, notAnObject(data, err)
 	}
+	once := members(v) == colons(data) // counted before dropNulls
 	err := s.resolved.Validate(v)
 	if err != nil && dropNulls(s.root, v) {
 		err = s.resolved.Validate(v)
@@ -175,11 +203,26 @@ func (s *Schema) check(data []byte) (json.RawMessage, error) {
 		}
 		return nil, &FieldError{Kind: Invalid, Want: "what the schema says", Got: lastLine(err)}
 	}
-	return data, nil
+	if s.exact {
+		if fe := misspelt(s.root, v, ""); fe != nil {
+			return nil, fe
+		}
+	}
+	if once {
+		return data, nil
+	}
+	again, err := reread(data)
+	if err != nil {
+		return nil, err
+	}
+	return Marshal(again)
 }
 
 func notAnObject(data []byte, err error) error {
 	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if te.Type.Kind() == reflect.Float64 { // the one thing in JSON that has no Go value
+			return &FieldError{Kind: Invalid, Want: "numbers in the range of a float64", Got: te.Value}
+		}
 		return &FieldError{Kind: Mismatch, Want: "object", Got: te.Value}
 	}
 	if se, ok := errors.AsType[*json.SyntaxError](err); ok {
