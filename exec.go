@@ -44,14 +44,19 @@ func execTool[In, Out any](ctx context.Context, sb *Sandbox, t *Tool[In, Out], w
 	if meta != nil {
 		meta.Ran = true
 	}
-	out, left, err := t.runCode(c, sb, call, c.s.state, in, mayLeave)
+	// Deferred, for a function on the caller's goroutine may end that
+	// (runtime.Goexit, as a test's FailNow does).
+	left := false
+	defer func() {
+		if left {
+			sb.lose(c.s, errors.New("a call did not return in time and was left behind"))
+		}
+		sb.release(ctx, c)
+	}()
+	out, left, err = t.runCode(c, sb, call, c.s.state, in, mayLeave)
 	if err != nil {
 		err = e.complete(callError(c, err), c.s.id, true)
 	}
-	if left {
-		sb.lose(c.s, errors.New("a call did not return in time and was left behind"))
-	}
-	sb.release(ctx, c)
 	return out, err
 }
 

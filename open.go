@@ -17,6 +17,7 @@ import (
 func (sb *Sandbox) openSession(ctx context.Context, ws *workerState, b *backendEntry, o SessionOptions, temporary bool) (*session, error) {
 	s, parked, err := sb.prepare(ws, b, o, temporary)
 	if err != nil {
+		ws.touch() // it may have been made for this session
 		ws.mu.Unlock()
 		return nil, err
 	}

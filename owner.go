@@ -193,15 +193,19 @@ func (s *session) level() (string, []string) {
 
 // workerFiles are a worker's directory and the host user its programs run as.
 type workerFiles struct {
-	mu  sync.Mutex // guards the rest; held while they are made
-	dir *workspace.Dir
-	id  *jail.Identity
+	mu       sync.Mutex // guards the rest; held while they are made
+	dir      *workspace.Dir
+	id       *jail.Identity
+	released bool // the worker is closed: nobody would release what is made now
 }
 
 // workspace returns the directory, made on first use for the worker's user.
 func (f *workerFiles) workspace(sb *Sandbox, worker string) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.released {
+		return "", errOwnerGone()
+	}
 	if f.dir != nil {
 		return f.dir.Path(), nil
 	}
@@ -245,7 +249,7 @@ func (f *workerFiles) assign(worker string) error {
 func (f *workerFiles) release(keep bool) error {
 	f.mu.Lock()
 	dir, id := f.dir, f.id
-	f.dir, f.id = nil, nil
+	f.dir, f.id, f.released = nil, nil, true
 	f.mu.Unlock()
 	var errs []error
 	if dir != nil {

@@ -15,24 +15,29 @@ type pool struct {
 	mu     sync.Mutex // guards blanks
 	blanks []*workerState
 
-	// Set by startPool, before anything else looks.
+	// Set by New.
 	size int
 	of   []*backendEntry
+	// Set by startPool, before anything else looks.
 	want chan struct{} // holds a token when a blank worker was taken
 	full chan struct{} // closed when nothing fills the pool any more; nil: nothing ever did
 }
 
 const poolRetry = time.Second // after a blank worker could not be made
 
-// startPool starts to fill the pool, if any backend wants one.
-func (sb *Sandbox) startPool() {
-	p := &sb.pool
-	for _, b := range sb.opts.Registry.backends {
+// init finds out what the pool holds.
+func (p *pool) init(backends []*backendEntry) {
+	for _, b := range backends {
 		if b.sessions && b.spec.Pool > 0 {
 			p.of = append(p.of, b)
 			p.size = max(p.size, b.spec.Pool)
 		}
 	}
+}
+
+// startPool starts to fill the pool, if any backend wants one.
+func (sb *Sandbox) startPool() {
+	p := &sb.pool
 	if p.size == 0 {
 		return
 	}
@@ -125,20 +130,24 @@ func (sb *Sandbox) adopt(id string) *workerState {
 		case p.want <- struct{}{}:
 		default:
 		}
-		ws.mu.Lock()
-		// A session that was lost while it waited spoils the worker: what it
-		// left in the directory is unknown.
-		whole := len(ws.parked) == len(p.of)
-		if whole {
-			ws.id = id
-		}
-		ws.mu.Unlock()
-		if whole && ws.files.assign(id) == nil {
+		if ws.become(id, len(p.of)) {
 			return ws
 		}
 		sb.background.Go(func() { sb.discard(ws) })
 	}
 	return nil
+}
+
+// become makes a blank worker the worker id, unless it is spoilt: a session
+// that was lost while it waited left nobody knows what in the directory.
+func (ws *workerState) become(id string, sessions int) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if len(ws.parked) != sessions || ws.files.assign(id) != nil {
+		return false
+	}
+	ws.id = id
+	return true
 }
 
 // discard closes a blank worker.

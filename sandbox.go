@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,9 @@ func New(o Options) (*Sandbox, error) {
 	if o.MaxCalls < 0 || o.MaxSessions < 0 || o.CallTimeout < 0 || o.CloseGrace < 0 {
 		return nil, Errorf(ErrInvalidInput, "Options: MaxCalls, MaxSessions, CallTimeout and CloseGrace must not be negative; 0 means the default")
 	}
+	if i := slices.IndexFunc(o.Middleware, func(m Middleware) bool { return m == nil }); i >= 0 {
+		return nil, Errorf(ErrInvalidInput, "Options.Middleware[%d] is nil; leave it out", i)
+	}
 	sb := &Sandbox{
 		opts:   o.withDefaults(),
 		names:  newNameIndex(o.Registry.tools),
@@ -72,6 +76,7 @@ func New(o Options) (*Sandbox, error) {
 	if err := o.Registry.freeze(sb); err != nil {
 		return nil, err
 	}
+	sb.pool.init(o.Registry.backends)
 	return sb, nil
 }
 
@@ -247,6 +252,6 @@ func (sb *Sandbox) bounded(ctx context.Context, kind, name, session string, f fu
 		return err
 	case <-timer.C:
 		sb.leftBehind(kind, name, session)
-		return Errorf(ErrTimeout, "%s of %s did not return within %v and was left behind", kind, name, sb.opts.CloseGrace)
+		return Errorf(ErrTimeout, "%s %s did not return within %v and was left behind", kind, name, sb.opts.CloseGrace)
 	}
 }

@@ -92,7 +92,7 @@ func (ws *workerState) remove(s *session) {
 
 // touch starts the worker's idle time if it has no session. ws.mu is held.
 func (ws *workerState) touch() {
-	if len(ws.sessions) == 0 && ws.id != "" && ws.sb.opts.WorkerTTL > 0 {
+	if !ws.gone && len(ws.sessions) == 0 && ws.id != "" && ws.sb.opts.WorkerTTL > 0 {
 		ws.idle = time.Now()
 		ws.sb.reaper.Add(ws, ws.idle.Add(ws.sb.opts.WorkerTTL))
 	}
@@ -144,7 +144,10 @@ func (ws *workerState) finish(ctx context.Context, sessions []*session) error {
 		wg.Go(func() { errs[i] = ws.sb.finishSession(ctx, s) })
 	}
 	wg.Wait()
-	errs[len(sessions)] = ws.files.release(ws.sb.opts.KeepWorkspaces)
+	ws.mu.Lock()
+	keep := ws.sb.opts.KeepWorkspaces && ws.id != "" // a blank worker's is nobody's
+	ws.mu.Unlock()
+	errs[len(sessions)] = ws.files.release(keep)
 	return joinLogged(ws.sb.opts.Logger, "closing a worker", errs)
 }
 
