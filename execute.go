@@ -2,13 +2,12 @@ package sandbox
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/agentflow-go/sandbox/internal/uuid"
 	"github.com/agentflow-go/sandbox/internal/wire"
 )
 
@@ -17,7 +16,7 @@ func (sb *Sandbox) Execute(ctx context.Context, req Request) Response {
 	begin := time.Now()
 	resp := Response{Meta: Meta{Tool: req.Tool, TraceID: req.TraceID}}
 	if resp.Meta.TraceID == "" {
-		resp.Meta.TraceID = newUUID()
+		resp.Meta.TraceID = uuid.New()
 	}
 	resp.Data, resp.Err = sb.execute(ctx, req, &resp.Meta)
 	resp.Meta.Elapsed = time.Since(begin)
@@ -126,23 +125,4 @@ func (m *emitter) close() {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
-}
-
-// newUUID returns a random UUID (RFC 9562, version 4). It names things in
-// logs; nothing is kept secret by it.
-func newUUID() string {
-	var b [16]byte
-	hi, lo := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		b[i], b[8+i] = byte(hi>>(8*i)), byte(lo>>(8*i))
-	}
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	var s [36]byte
-	hex.Encode(s[:8], b[:4])
-	hex.Encode(s[9:13], b[4:6])
-	hex.Encode(s[14:18], b[6:8])
-	hex.Encode(s[19:23], b[8:10])
-	hex.Encode(s[24:], b[10:])
-	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
-	return string(s[:])
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/uuid"
 )
 
 // maxParallel bounds what a caller may ask for as limit.
@@ -90,7 +91,7 @@ func (q *request) runBatch(ctx context.Context, items []batchItem, o sandbox.Bat
 		reqs[i] = it.req
 		reqs[i].Tool = q.toolName(ctx, it.req.Tool)
 		if it.bad != nil {
-			reqs[i].TraceID = newTraceID()
+			reqs[i].TraceID = uuid.New()
 			bad[reqs[i].TraceID] = it.bad
 		}
 	}
@@ -113,7 +114,7 @@ func (s *server) batched(b sandbox.BatchResponse) reply {
 	for _, resp := range b.Results {
 		item := s.executed(resp)
 		if item.meta.trace == "" {
-			item.meta.trace = newTraceID()
+			item.meta.trace = uuid.New()
 		}
 		if item.code != 0 && resp.Err == nil { // a result that cannot be sent
 			b.Succeeded, batch.succs = b.Succeeded-1, batch.succs-1

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/uuid"
 )
 
 // server is the handler.
@@ -150,7 +149,7 @@ func (q *request) complete(r *reply) {
 		return
 	}
 	if r.meta.trace == "" {
-		r.meta.trace = newTraceID()
+		r.meta.trace = uuid.New()
 	}
 	if r.meta.tool == "" {
 		r.meta.tool = q.tool
@@ -214,26 +213,6 @@ func (q *request) foreign(worker string) *reply {
 		return nil
 	}
 	return refusal(sandbox.ErrForbidden, "this token is bound to other workers")
-}
-
-// newTraceID returns a random UUID (version 4).
-func newTraceID() string {
-	var u [16]byte
-	rand.Read(u[:])
-	u[6] = u[6]&0x0f | 0x40
-	u[8] = u[8]&0x3f | 0x80
-	var b [36]byte
-	hex.Encode(b[:], u[:4])
-	for i, at := range [...]int{9, 14, 19, 24} {
-		b[at-1] = '-'
-		from := 4 + 2*i
-		to := from + 2
-		if i == 3 {
-			to = 16
-		}
-		hex.Encode(b[at:], u[from:to])
-	}
-	return string(b[:])
 }
 
 // isoTime is a time as the protocol writes it: naive UTC with microseconds,
