@@ -75,6 +75,13 @@ type Policy struct {
 	// TmpSize and ShmSize are the sizes of /tmp and /dev/shm in bytes. 0:
 	// [DefaultTmpSize], [DefaultShmSize].
 	TmpSize, ShmSize int64
+	// Ptrace lets programs trace others of the same jail, as debuggers do. Level
+	// none forbids it never.
+	Ptrace bool
+
+	// probing leaves a confined jail without the filter of system calls until it
+	// is probed, and without programs.
+	probing bool
 }
 
 // Cmd is a program to start with [Jail.Start].

@@ -33,14 +33,21 @@
 // environment, the reaping and the killing of trees are the same. "auto" is the
 // strongest level that works here. Nothing ever falls back to "none".
 //
+// # System calls
+//
+// The first process of a confined jail, and so every program in it, runs under
+// the filter of internal/seccomp, put there before the first program starts and
+// looked at from inside: no program runs where it cannot be installed. It is a
+// second line. The probe tries what a jail must forbid twice, once without the
+// filter, so that it never hides that the first line is broken, and once with it.
+// [Cmd.NestedUserNS] leaves a program what Chromium's own sandbox needs, and
+// [Policy.Ptrace] what debuggers need. Under level none there is no filter.
+//
 // # What is not confined yet
 //
 // There are no cgroups: limits of memory, processor time and directory size
 // cannot be enforced and are refused when set, unless the caller agrees
-// (Options.AllowDegraded). A program may make any system call that an
-// unprivileged process may make in namespaces of its own: there is no seccomp
-// filter. Address families outside the network namespace, such as AF_VSOCK, are
-// therefore open where the host kernel has them. The number of files in /tmp and
+// (Options.AllowDegraded). The number of files in /tmp and
 // /dev/shm has the kernel's bound only, not their sizes' (bwrap sets no other).
 // /proc/self/mountinfo shows where on its file system the workspace lies.
 //

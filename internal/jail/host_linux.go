@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/agentflow-go/sandbox/internal/reserve"
+	"github.com/agentflow-go/sandbox/internal/seccomp"
 )
 
 // Host is this program's hold on confinement. Its methods may be called
@@ -95,6 +96,12 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 
 // openBwrap prepares what all jails of level bwrap share.
 func (h *Host) openBwrap(o Options) (err error) {
+	if _, err := seccomp.Program(seccomp.Profile{}); err != nil {
+		return &UnavailableError{
+			Level: levelBwrap, Err: err, Reason: err.Error(),
+			Remedy: "use a machine of one of these architectures",
+		}
+	}
 	if h.bwrap, err = findBwrap(o.Bwrap); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type Jail struct {
 	h      *Host
 	policy Policy
 	home   string
+	nested bool // programs may make user namespaces
 	c      *conn
 	boss   *os.Process // bwrap; under level none the first process itself
 	pidfd  int         // the first process, until done
@@ -72,7 +73,7 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 
 	// Registered before it runs, so that Close of the host waits for it.
 	j := &Jail{
-		h: h, policy: p, home: Workspace, done: make(chan struct{}), pidfd: -1,
+		h: h, policy: p, home: Workspace, nested: nested, done: make(chan struct{}), pidfd: -1,
 		calls: map[uint64]chan message{}, procs: map[uint64]*Process{}, subs: map[*Jail]struct{}{},
 	}
 	if h.level == levelNone {
@@ -87,7 +88,7 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 	h.mu.Unlock()
 
 	binds = append([]bind{{f: dir, inside: Workspace, writable: true}}, binds...)
-	if err := j.open(ctx, binds, nested); err != nil {
+	if err := j.open(ctx, binds); err != nil {
 		h.mu.Lock()
 		delete(h.jails, j)
 		h.mu.Unlock()
@@ -108,7 +109,7 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 
 // open starts the first process and shakes hands with it. After an error nothing
 // is left.
-func (j *Jail) open(ctx context.Context, binds []bind, nested bool) (err error) {
+func (j *Jail) open(ctx context.Context, binds []bind) (err error) {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
@@ -154,7 +155,7 @@ func (j *Jail) open(ctx context.Context, binds []bind, nested bool) (err error) 
 		}
 		j.boss, err = j.h.startBwrap(j.policy.Identity, viewSpec{
 			tmp: or(j.policy.TmpSize, DefaultTmpSize), shm: or(j.policy.ShmSize, DefaultShmSize),
-			binds: binds, nestedUserNS: nested,
+			binds: binds, nestedUserNS: j.nested,
 		}, theirs, stderr)
 	}
 	if err != nil {
@@ -191,6 +192,7 @@ func (j *Jail) greet(ctx context.Context, f *os.File) error {
 	l := j.policy.Limits
 	hello := message{kind: msgHello, nums: []int64{
 		protocol, 0, limitValue(l.Files, DefaultFiles), limitValue(l.Processes, DefaultProcesses),
+		flag(j.nested), flag(j.policy.Ptrace), flag(j.policy.probing),
 	}, strs: append([]string{j.home}, j.h.spaces...)}
 	if j.h.level == levelNone {
 		hello.nums[2], hello.nums[3] = -1, -1
@@ -228,6 +230,14 @@ func limitValue(v, def int) int64 {
 		return int64(def)
 	}
 	return int64(v)
+}
+
+// flag is how a message carries a truth.
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func or(v, def int64) int64 {

@@ -58,7 +58,7 @@ func (h *Host) probe(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("jail: probe: %w", err)
 	}
-	j, err := h.NewJail(ctx, Policy{Identity: id, Workspace: workspace})
+	j, err := h.NewJail(ctx, Policy{Identity: id, Workspace: workspace, probing: true})
 	if err != nil {
 		return fmt.Errorf("jail: probe: %w", err)
 	}
@@ -68,11 +68,15 @@ func (h *Host) probe(ctx context.Context) (err error) {
 		return fmt.Errorf("jail: probe: %w", err)
 	}
 	if len(m.strs) > 0 {
-		return &UnavailableError{
+		e := &UnavailableError{
 			Level:  h.level,
 			Reason: "the probe could do what a jail must forbid: " + strings.Join(m.strs, "; "),
 			Remedy: "look for an old or changed bwrap",
 		}
+		if strings.Contains(e.Reason, "seccomp:") {
+			e.Remedy = filterRemedy
+		}
+		return e
 	}
 	return nil
 }
@@ -94,6 +98,8 @@ func unavailable(complaint string, cause error) error {
 		return false
 	}
 	switch {
+	case cause != nil && strings.Contains(cause.Error(), "seccomp:"):
+		e.Remedy = filterRemedy
 	case has("Unknown option"):
 		e.Remedy = "install bubblewrap 0.8 or newer, with --bind-fd and --disable-userns (apt-get install bubblewrap)"
 	case has("mount proc"):
@@ -107,6 +113,8 @@ func unavailable(complaint string, cause error) error {
 	}
 	return e
 }
+
+const filterRemedy = "use a kernel with CONFIG_SECCOMP_FILTER; " + containerRemedy
 
 const containerRemedy = "with Docker run the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined " +
 	"--security-opt systempaths=unconfined; on Kubernetes give the pod hostUsers: false, procMount: Unmasked and an Unconfined seccomp profile"

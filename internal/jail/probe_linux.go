@@ -12,8 +12,20 @@ import (
 
 // probe tries, from inside a jail and with a program's own rights, what must
 // not be possible, and returns what was possible all the same. strs: the path
-// of a file that exists outside only.
+// of a file that exists outside only. First what the kernel must refuse by
+// itself, then, with the filter of system calls in place, what that must.
 func (s *server) probe(strs []string) (found []string) {
+	if s.filtered || !s.confined {
+		return []string{"this jail was not made to be probed"}
+	}
+	found = s.probeView(strs)
+	if err := s.lockDown(); err != nil {
+		return append(found, err.Error())
+	}
+	return append(found, probeFilter()...)
+}
+
+func (s *server) probeView(strs []string) (found []string) {
 	add := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 
 	if len(strs) != 1 {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/agentflow-go/sandbox/internal/seccomp"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +22,11 @@ type server struct {
 	lims     []rlimit
 	forks    *forker
 	adopted  chan struct{} // buffered 1: there is a child to wait for
+
+	// Of a confined one: its filter of system calls, and whether it is in place.
+	// Used by the goroutine that serves only.
+	profile  seccomp.Profile
+	filtered bool
 
 	// mu guards byID, byPid, prune and the forker, and keeps the pid of every child
 	// its own: nothing is reaped without it, so under it a known pid is ours.
@@ -51,6 +57,7 @@ func serve(c *conn, hello *message, outside bool) error {
 	s := &server{
 		c: c, confined: confined, home: hello.str(0), adopted: make(chan struct{}, 1),
 		byID: map[uint64]*program{}, byPid: map[int]*program{}, prune: 256,
+		profile: seccomp.Profile{NestedUserNS: hello.num(4) == 1, Ptrace: hello.num(5) == 1},
 	}
 	if confined {
 		if err := verifyConfined(hello.strs[1:]); err != nil {
@@ -68,6 +75,11 @@ func serve(c *conn, hello *message, outside bool) error {
 	}
 	if s.lims, err = rlimits(hello.num(2), hello.num(3)); err != nil {
 		return err
+	}
+	if probing := hello.num(6) == 1; confined && !probing {
+		if err := s.lockDown(); err != nil {
+			return err
+		}
 	}
 	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
@@ -166,6 +178,9 @@ func (s *server) start(m *message, fds []int) {
 func (s *server) launch(m *message, fds []int) (*program, stage, error) {
 	if len(m.nums) < 3 {
 		return nil, stageExec, unix.EBADMSG
+	}
+	if s.confined && !s.filtered {
+		return nil, stageFork, unix.EPERM
 	}
 	tty, nargs, mask := m.num(0) == 1, int(m.num(1)), m.nums[2:] // mask: which descriptors are there
 	if nargs < 0 || len(m.strs) < 2+nargs || len(mask) < 3 {
