@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/agentflow-go/sandbox/internal/size"
 )
 
 // The setters read one value of the file into a Go variable and say what is
@@ -117,7 +119,7 @@ func setSize(to *int64, off bool) setter {
 			*to = -1
 			return ""
 		}
-		n, ok := parseSize(text)
+		n, ok := size.Parse(text)
 		switch {
 		case !ok && off:
 			return wantSize + ", or -1 for no limit"
@@ -129,26 +131,6 @@ func setSize(to *int64, off bool) setter {
 		*to = n
 		return ""
 	}
-}
-
-// parseSize reads a number of bytes with an optional binary unit.
-func parseSize(text string) (int64, bool) {
-	factor := 1.0
-	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if n := len(text) - len(unit); n > 0 && strings.EqualFold(text[n:], unit) {
-			text, factor = strings.TrimSpace(text[:n]), math.Pow(1024, float64(i+1))
-			break
-		}
-	}
-	// ParseFloat knows hexadecimal, underscores and infinity; a size does not.
-	if text == "" || strings.Trim(text, "0123456789.") != "" {
-		return 0, false
-	}
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || n*factor >= math.MaxInt64 || n*factor != math.Trunc(n*factor) {
-		return 0, false
-	}
-	return int64(n * factor), true
 }
 
 // setCPU reads a number of processors; -1 switches the limit off.

@@ -2,10 +2,9 @@ package api
 
 import (
 	"encoding/json"
-	"strconv"
-	"strings"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/size"
 	"github.com/agentflow-go/sandbox/internal/wire"
 )
 
@@ -18,34 +17,32 @@ type confinementView struct {
 		Allow []string `json:"allow"`
 	} `json:"egress"`
 	Limits struct {
-		CPU       float64 `json:"cpu"`
-		Memory    size    `json:"memory"`
-		Workspace size    `json:"workspace"`
-		Output    size    `json:"output"`
-		Processes int     `json:"processes"`
-		Files     int     `json:"files"`
+		CPU       float64  `json:"cpu"`
+		Memory    byteSize `json:"memory"`
+		Workspace byteSize `json:"workspace"`
+		Output    byteSize `json:"output"`
+		Processes int      `json:"processes"`
+		Files     int      `json:"files"`
 	} `json:"limits"`
 }
 
-// size is a number of bytes, or a string such as "512MiB".
-type size int64
+// byteSize is a number of bytes, or a string such as "512MiB"; -1 is no limit.
+type byteSize int64
 
-func (s *size) UnmarshalJSON(raw []byte) error {
+func (s *byteSize) UnmarshalJSON(raw []byte) error {
 	text, ok := asText(raw)
 	if !ok {
 		return sandbox.Errorf(sandbox.ErrInvalidType, "a size must be a number of bytes or a string such as 512MiB")
 	}
-	number, unit := text, int64(1)
-	for suffix, factor := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
-		if n, found := strings.CutSuffix(text, suffix); found {
-			number, unit = strings.TrimSpace(n), factor
-		}
+	if text == "-1" {
+		*s = -1
+		return nil
 	}
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n*unit/unit != n {
-		return sandbox.Errorf(sandbox.ErrInvalidType, "%q is no size: want a number of bytes or a string such as 512MiB", text)
+	n, ok := size.Parse(text)
+	if !ok {
+		return sandbox.Errorf(sandbox.ErrInvalidType, "%q is no size: want a number of bytes, a string such as 512MiB, or -1 for no limit", text)
 	}
-	*s = size(n * unit)
+	*s = byteSize(n)
 	return nil
 }
 
