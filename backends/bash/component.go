@@ -1,14 +1,13 @@
 package bash
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os/exec"
 	"time"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/wire"
 )
 
 // Component is the backend as a configuration file names it: resources.bash,
@@ -28,9 +27,6 @@ func Component() sandbox.Component {
 		},
 		Check: func(_ context.Context, s sandbox.Section) []sandbox.Problem {
 			var problems []sandbox.Problem
-			if _, err := fromSection(s); err != nil {
-				problems = append(problems, sandbox.Problem{Key: "resources." + s.Name + ".config", Text: err.Error(), Remedy: "use the keys cwd, env, separate_stderr, timeout (seconds) and max_output (bytes)"})
-			}
 			if _, err := exec.LookPath("/bin/bash"); err != nil {
 				problems = append(problems, sandbox.Problem{Key: "resources." + s.Name, Text: "/bin/bash is not there: " + err.Error(), Remedy: "install bash, version 5 or later"})
 			}
@@ -42,12 +38,8 @@ func Component() sandbox.Component {
 
 func fromSection(s sandbox.Section) (Config, error) {
 	var set settings
-	if len(bytes.TrimSpace(s.Raw)) > 0 {
-		d := json.NewDecoder(bytes.NewReader(s.Raw))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&set); err != nil {
-			return Config{}, fmt.Errorf("config: %w", err)
-		}
+	if err := wire.DecodeStrict(s.Raw, &set); err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
 	}
 	if err := set.check(); err != nil {
 		return Config{}, fmt.Errorf("config: %w", err)
