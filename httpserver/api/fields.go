@@ -120,7 +120,12 @@ func (f *fields) flag(name string, absent bool) bool {
 
 // seconds returns a number of whole seconds as a duration, 0 if it is absent.
 // Fractions are cut, as pydantic 1 does, but never to 0, which means no limit.
-func (f *fields) seconds(name string) time.Duration {
+func (f *fields) seconds(name string) time.Duration { return f.whole(name, time.Second) }
+
+// milliseconds is as seconds, in the unit that our own client adds.
+func (f *fields) milliseconds(name string) time.Duration { return f.whole(name, time.Millisecond) }
+
+func (f *fields) whole(name string, unit time.Duration) time.Duration {
 	raw := f.get(name)
 	if raw == nil {
 		return 0
@@ -136,17 +141,8 @@ func (f *fields) seconds(name string) time.Duration {
 	case v == 0:
 		return 0
 	}
-	return wholeSeconds(v)
-}
-
-// milliseconds is as seconds, in the unit that our own client adds.
-func (f *fields) milliseconds(name string) time.Duration {
-	return f.seconds(name) / 1000
-}
-
-func wholeSeconds(v float64) time.Duration {
-	const most = 100 * 365 * 24 * 3600 // what exceeds a Duration is as good as 100 years
-	return time.Duration(min(max(math.Floor(v), 1), most)) * time.Second
+	const most = 100 * 365 * 24 * time.Hour // what exceeds a Duration is as good as 100 years
+	return time.Duration(min(max(math.Floor(v), 1), float64(most/unit))) * unit
 }
 
 // notAllowed records a wrong type, null by its own text.

@@ -120,6 +120,14 @@ func TestConversionsOfPydantic(t *testing.T) {
 			t.Errorf("timeout %s: %v, want %v", in, got, want)
 		}
 	}
+	for in, want := range map[string]time.Duration{
+		`1`: time.Millisecond, `0.5`: time.Millisecond, `8640000000`: 100 * 24 * time.Hour, `1e30`: 100 * 365 * 24 * time.Hour,
+	} {
+		f, _ := parseBody([]byte(`{"ttl_ms":` + in + `}`))
+		if got := f.ttl(); got != want || f.refused() != nil {
+			t.Errorf("ttl_ms %s: %v, want %v", in, got, want)
+		}
+	}
 	for in, want := range map[string]string{`true`: "true", `1`: "true", `"Yes"`: "true", `0`: "false", `"off"`: "false", `2`: "fault", `null`: "fault", `"maybe"`: "fault"} {
 		f, _ := parseBody([]byte(`{"parallel":` + in + `}`))
 		got := map[bool]string{true: "true", false: "false"}[f.flag("parallel", false)]
