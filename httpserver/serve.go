@@ -85,12 +85,21 @@ func listen(f flags, addr string, keys []api.Token) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
 	}
-	if tcp, ok := l.Addr().(*net.TCPAddr); (!ok || !tcp.IP.IsLoopback()) && len(keys) == 0 && !f.insecure {
+	if err := exposed(f, addr, l, keys); err != nil {
 		l.Close()
-		return nil, fmt.Errorf("%s can be reached from other machines and no token is asked for: "+
-			"give a --tokens-file, listen on 127.0.0.1, or take the risk with --insecure", addr)
+		return nil, err
 	}
 	return l, nil
+}
+
+// exposed is the error for an address that other machines reach without a
+// token; l listens on its host.
+func exposed(f flags, addr string, l net.Listener, keys []api.Token) error {
+	if tcp, ok := l.Addr().(*net.TCPAddr); (!ok || !tcp.IP.IsLoopback()) && len(keys) == 0 && !f.insecure {
+		return fmt.Errorf("%s can be reached from other machines and no token is asked for: "+
+			"give a --tokens-file, listen on 127.0.0.1, or take the risk with --insecure", addr)
+	}
+	return nil
 }
 
 // running is a server that was started.

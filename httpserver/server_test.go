@@ -168,3 +168,27 @@ func TestReachable(t *testing.T) {
 		}
 	}
 }
+
+// TestBusyAddressHidesNothing: where the port is taken, most of all by the
+// server itself, --validate must still refuse what a start would.
+func TestBusyAddressHidesNothing(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]string{
+		"127.0.0.1": "server.port",
+		"0.0.0.0":   "server.host: 0.0.0.0:" + port + " can be reached from other machines",
+	} {
+		problems := checkServer(flags{addr: net.JoinHostPort(host, port)}, sandbox.ServerConfig{})
+		if len(problems) == 0 || !strings.HasPrefix(problems[0].String(), want) {
+			t.Errorf("checkServer on %s = %v, want %q first", host, problems, want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/httpserver/api"
 )
 
 // validate reports what is wrong with a configuration that was read, or that
@@ -52,12 +53,30 @@ func checkServer(f flags, server sandbox.ServerConfig) []sandbox.Problem {
 	case err == nil:
 		l.Close()
 	case inUse(addr):
+		if err := exposedIfFree(f, addr, keys); err != nil {
+			problems = append(problems, sandbox.Problem{Key: "server.host", Text: err.Error()})
+		}
 		problems = append(problems, sandbox.Problem{Key: "server.port", Warning: true,
 			Text: addr + " is in use now", Remedy: "it must be free when the server starts"})
 	default:
 		problems = append(problems, sandbox.Problem{Key: "server.host", Text: err.Error()})
 	}
 	return problems
+}
+
+// exposedIfFree is as exposed for an address that is in use now, which must not
+// hide that the server would refuse it.
+func exposedIfFree(f flags, addr string, keys []api.Token) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	return exposed(f, addr, l, keys)
 }
 
 func inUse(addr string) bool {
