@@ -74,7 +74,8 @@ func (r *configReader) resource(path []string, name string, m map[string]any) {
 	r.expandAll(path, m)
 	e := configEntry{kind: KindResource, path: path, section: Section{Name: name}}
 	r.fields(path, m, map[string]setter{
-		"enabled": setFlag(&enabled), "backend_class": setText(&e.class), "description": setText(&e.section.Description),
+		"enabled":       func(any) string { return "" }, // read above
+		"backend_class": setText(&e.class), "description": setText(&e.section.Description),
 		"pool": setInt(&e.section.Pool, 0, math.MaxInt32),
 		"config": func(v any) string {
 			r.objectAt(child(path, "config"), v)

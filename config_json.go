@@ -27,6 +27,9 @@ func parseTree(data []byte) (map[string]any, map[string][]string, *Problem) {
 			return nil, nil, &Problem{Text: fmt.Sprintf("%s: not valid JSON: %s", position(data, at), se.Error()),
 				Remedy: "a comment is a key that begins with _"}
 		}
+		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // the one thing in JSON that has no Go value
+			return nil, nil, &Problem{Text: te.Value + " is out of range", Remedy: "write a number that a float64 can hold"}
+		}
 		return nil, nil, &Problem{Text: "not valid JSON: " + err.Error()}
 	}
 	if _, ok := whole.(map[string]any); !ok {

@@ -206,8 +206,9 @@ func (r *configReader) address(path []string, address, host string, port int) st
 		if host == "" {
 			host = u.Hostname()
 		}
-		if n, err := strconv.Atoi(u.Port()); err == nil && port == 0 {
-			if n < 1 || n > 65535 {
+		if text := u.Port(); text != "" && port == 0 {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 1 || n > 65535 {
 				r.fail(path, "expected a port from 1 to 65535", "")
 			}
 			port = n
@@ -290,6 +291,9 @@ func (r *configReader) security(path []string, m map[string]any) {
 		r.fail(child(auth, "type"), fmt.Sprintf("%q is not supported", kind), `use "api_key"`)
 	case enabled && key == "":
 		r.fail(child(auth, "api_key"), "is empty although auth is enabled", "give a secret, or server.tokens_file instead of auth")
+	case enabled && strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }):
+		r.fail(child(auth, "api_key"), "holds white space or other characters that no HTTP header carries",
+			"use letters and digits, such as from: openssl rand -hex 32")
 	case enabled:
 		s.APIKey = key
 	case key != "":
