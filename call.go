@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"encoding/json"
+	"sync"
 )
 
 // Call is what a tool knows about the call it answers. It is a value that is
@@ -67,3 +68,24 @@ const (
 	EventDenial   EventKind = "denial"   // something was refused by policy: Text names the rule
 	EventLog      EventKind = "log"      // anything worth a line: Text
 )
+
+// emitter passes events to one listener until the call ends.
+type emitter struct {
+	mu     sync.Mutex // held while the listener runs: one event at a time
+	to     func(Event)
+	closed bool
+}
+
+func (m *emitter) emit(e Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.to(e)
+	}
+}
+
+func (m *emitter) close() {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+}

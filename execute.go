@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/agentflow-go/sandbox/internal/uuid"
@@ -104,25 +103,4 @@ func failed(err error, partial json.RawMessage) (json.RawMessage, error) {
 		return nil, e
 	}
 	return raw, e
-}
-
-// emitter passes events to one listener until the call ends.
-type emitter struct {
-	mu     sync.Mutex // held while the listener runs: one event at a time
-	to     func(Event)
-	closed bool
-}
-
-func (m *emitter) emit(e Event) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.closed {
-		m.to(e)
-	}
-}
-
-func (m *emitter) close() {
-	m.mu.Lock()
-	m.closed = true
-	m.mu.Unlock()
 }
