@@ -37,6 +37,28 @@
 // starts the one goroutine that closes idle sessions. [Sandbox.Shutdown] ends
 // everything and waits for it.
 //
+// # Errors
+//
+// A failed call returns an [*Error]. Its [Code] is what to match, its message is
+// fit for a model to read, and unless Ran is set repeating the call has no side
+// effects:
+//
+//	if errors.Is(err, sandbox.ErrBusy) {
+//		// all sessions are in use: try again later
+//	}
+//
+// # Concurrency
+//
+// Everything may be used by several goroutines at once. Calls of one session
+// run side by side unless its backend is Serial; temporary sessions are never
+// shared. A call ends with its context: the tool must return then.
+//
+// # Backends, middleware, configuration
+//
+// A [Backend] opens a Go value per session, whose methods are the tools (see
+// [Method]); it needs no knowledge of sessions, limits or HTTP. [Middleware] sees
+// every call. [LoadConfig] reads what to register, and the [Options], from a file.
+//
 // # Confinement
 //
 // What a backend runs for a worker it starts through [Env.Start], in a jail: a
