@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"sync"
@@ -109,6 +110,7 @@ func (b *body) Read(p []byte) (int, error) {
 	case b.chunked && err == io.EOF:
 		err = b.trailers()
 	case b.chunked:
+		err = chunkError(err)
 	case b.left == 0:
 		err = io.EOF
 	case err == io.EOF:
@@ -119,6 +121,15 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.err = err
 	return n, err
+}
+
+// chunkError blames the client for what is no failure of the connection.
+func chunkError(err error) error {
+	_, network := errors.AsType[net.Error](err)
+	if err == nil || network || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return syntaxError("%v", err)
 }
 
 // trailers reads what follows the last chunk. Trailers are dropped: they may be,

@@ -16,6 +16,7 @@ type head struct {
 	method string
 	target string
 	http11 bool        // HTTP/1.1, else HTTP/1.0
+	close  bool        // the client ends the connection after this request
 	header http.Header // canonical keys
 }
 
@@ -41,6 +42,7 @@ func readHead(r *bufio.Reader, limit int) (*head, error) {
 		case err != nil:
 			return nil, err
 		case len(line) == 0:
+			h.close = !h.http11 || h.lists("Connection", "close") || h.lists("Proxy-Connection", "close")
 			return h, nil
 		}
 		if err := h.parseField(string(line)); err != nil {
@@ -178,11 +180,6 @@ func (h *head) checkHost(want Host, port, fallback uint16) error {
 			Reason: fmt.Sprintf("is asked for with the Host field %q, expected the same host", clip(values[0]))}
 	}
 	return nil
-}
-
-// wantsClose reports whether the client ends the connection after this request.
-func (h *head) wantsClose() bool {
-	return !h.http11 || h.lists("Connection", "close") || h.lists("Proxy-Connection", "close")
 }
 
 // lists reports whether the field of comma-separated words holds word.

@@ -203,6 +203,9 @@ func (s *server) forward(ctx context.Context, c *client, h *head, req *http.Requ
 	x.begin()
 	if err != nil {
 		x.finish()
+		if isDeniedBy(err, RuleSyntax) { // the body's fault; s.dial told its own
+			s.denied(err)
+		}
 		s.answer(c, err)
 		return false
 	}
@@ -222,7 +225,7 @@ func (s *server) respond(c *client, h *head, resp *http.Response) (keep bool, er
 		resp.StatusCode == http.StatusNotModified
 	removeHopByHop(resp.Header)
 	delete(resp.Header, "Content-Length")
-	keep = !h.wantsClose()
+	keep = !h.close
 	chunked := false
 	switch {
 	case resp.StatusCode == http.StatusNoContent:
@@ -306,7 +309,7 @@ func (s *server) answer(c *client, err error) {
 	status, text := http.StatusBadGateway, err.Error()
 	d, denied := errors.AsType[*Denied](err)
 	switch {
-	case denied && d.Rule == RuleSyntax:
+	case isDeniedBy(err, RuleSyntax):
 		status, text = http.StatusBadRequest, d.Error()
 	case denied:
 		status, text = http.StatusForbidden, d.Error()
@@ -326,6 +329,11 @@ func (s *server) answer(c *client, err error) {
 	if c.w.Flush() == nil {
 		s.linger(c)
 	}
+}
+
+func isDeniedBy(err error, rule string) bool {
+	d, ok := errors.AsType[*Denied](err)
+	return ok && d.Rule == rule
 }
 
 func isTimeout(err error) bool {
