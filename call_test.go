@@ -349,6 +349,9 @@ func TestBatch(t *testing.T) {
 		if b.Succeeded != 0 || ran.Load() != 0 {
 			t.Errorf("cancelled batch, parallel %v: %+v", parallel, b)
 		}
+		if want := map[bool]string{false: "3 out of 3 actions did not run", true: "All actions failed"}[parallel]; b.Err().Error() != want {
+			t.Errorf("Err of a cancelled batch, parallel %v: %v, want %q", parallel, b.Err(), want)
+		}
 	}
 }
 

@@ -218,6 +218,8 @@ func TestErrorsOfTools(t *testing.T) {
 	add("coded", sandbox.ToolSpec{}, sandbox.Errorf(sandbox.ErrInvalidURL, "no scheme: %w", cause))
 	add("own", sandbox.ToolSpec{}, &sandbox.Error{Code: 1002, Message: "bad value", Data: map[string]int{"max": 3}})
 	add("sentinel", sandbox.ToolSpec{}, sandbox.ErrNoResults)
+	add("codeless", sandbox.ToolSpec{ErrorCode: sandbox.ErrExecution}, &sandbox.Error{Message: "forgot the code"})
+	add("zero", sandbox.ToolSpec{}, sandbox.Code(0))
 	add("deadline", sandbox.ToolSpec{}, context.DeadlineExceeded)
 	sandbox.AddTool(&reg, sandbox.ToolSpec{Name: "panics"}, sandbox.Plain(func(context.Context, empty) (empty, error) { panic("oh no") }))
 	sb := newSandbox(t, &reg, sandbox.Options{})
@@ -230,6 +232,8 @@ func TestErrorsOfTools(t *testing.T) {
 		{"coded", "no scheme: disk on fire", "", 4005},
 		{"own", "bad value", `{"max":3}`, 1002},
 		{"sentinel", "No results found", "", 4006},
+		{"codeless", "forgot the code", "", 5000}, // never under 0, which is success
+		{"zero", "error 0", "", 5005},
 		{"deadline", "context deadline exceeded", "", 5005}, // not the call's own limit
 		{"panics", "tool panics panicked: oh no", "", 5005},
 	}

@@ -135,7 +135,7 @@ func (c Code) Error() string {
 // errors.Is and a [Code]; read its details with errors.AsType[*sandbox.Error].
 // A tool may return one to choose its own code, message and data.
 type Error struct {
-	Code    Code
+	Code    Code   // 0: none given; a tool's error then gets its ToolSpec.ErrorCode
 	Message string // what travels; "": Err's text, else the code's default text
 	Tool    string // full name of the tool, where one was found
 	Session string // id of the session the call ran in, if any
@@ -171,15 +171,15 @@ func (e *Error) Is(target error) bool {
 
 // CodeOf returns the number under which err travels: that of the first
 // [*Error] or [Code] in its tree; [ErrCancelled] for context.Canceled;
-// [ErrUnexpected] for any other error; 0 for nil.
+// [ErrUnexpected] for any other error, one with Code 0 included; 0 for nil.
 func CodeOf(err error) Code {
 	if err == nil {
 		return 0
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*Error](err); ok && e.Code != 0 {
 		return e.Code
 	}
-	if c, ok := errors.AsType[Code](err); ok {
+	if c, ok := errors.AsType[Code](err); ok && c != 0 {
 		return c
 	}
 	if errors.Is(err, context.Canceled) {
@@ -197,10 +197,13 @@ func asError(err error, plain Code) *Error {
 			// Something was wrapped around it: keep what the wrapper says.
 			c.Message, c.Err = err.Error(), err
 		}
+		if c.Code == 0 { // that of a success
+			c.Code = plain
+		}
 		return &c
 	}
 	code := plain
-	if c, ok := errors.AsType[Code](err); ok {
+	if c, ok := errors.AsType[Code](err); ok && c != 0 {
 		code = c
 	} else if errors.Is(err, context.Canceled) && code == ErrUnexpected {
 		code = ErrCancelled

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/agentflow-go/sandbox/internal/wire"
@@ -121,14 +122,21 @@ type BatchResponse struct {
 // Err returns nil if every request ran and succeeded, an [*Error] with
 // [ErrPartialFailure] if some did, and one with [ErrAllFailed] if none did.
 func (b BatchResponse) Err() error {
-	switch {
-	case b.Succeeded == b.Total:
+	if b.Succeeded == b.Total {
 		return nil
-	case b.Succeeded == 0:
-		return &Error{Code: ErrAllFailed, Message: "All actions failed", Err: b.join()}
 	}
-	e := Errorf(ErrPartialFailure, "%d out of %d actions failed", b.Executed-b.Succeeded, b.Executed)
-	e.Err = b.join()
+	e := &Error{Code: ErrPartialFailure, Err: b.join()}
+	if b.Succeeded == 0 {
+		e.Code = ErrAllFailed
+	}
+	switch {
+	case b.Executed == b.Succeeded: // the batch was cancelled
+		e.Message = fmt.Sprintf("%d out of %d actions did not run", b.Total-b.Executed, b.Total)
+	case b.Succeeded == 0:
+		e.Message = "All actions failed"
+	default:
+		e.Message = fmt.Sprintf("%d out of %d actions failed", b.Executed-b.Succeeded, b.Executed)
+	}
 	return e
 }
 

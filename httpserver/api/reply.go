@@ -56,7 +56,7 @@ type causeView struct {
 }
 
 func causeOf(err error) *causeView {
-	return &causeView{failureCode(err), err.Error(), errorData(err)}
+	return &causeView{sandbox.CodeOf(err), err.Error(), errorData(err)}
 }
 
 // statusOf is the HTTP status that a code travels with, where the endpoint has
@@ -89,18 +89,9 @@ func refusal(code sandbox.Code, message string) *reply {
 
 // failure renders an executor's error under the HTTP status of its code.
 func failure(err error) reply {
-	code := failureCode(err)
+	code := sandbox.CodeOf(err)
 	return reply{status: statusOf(code), code: code, message: err.Error(), data: errorData(err),
 		meta: replyMeta{ran: errorRan(err)}}
-}
-
-// failureCode is the number of an error, which is never that of a success, even
-// where a tool forgot to give one.
-func failureCode(err error) sandbox.Code {
-	if code := sandbox.CodeOf(err); code != 0 {
-		return code
-	}
-	return sandbox.ErrUnexpected
 }
 
 // success is a 200 with the given data.
