@@ -86,21 +86,21 @@ func parseItem(raw json.RawMessage, worker, trace string) batchItem {
 // serial batch that stops on errors stops there.
 func (q *request) runBatch(ctx context.Context, items []batchItem, o sandbox.BatchOptions) sandbox.BatchResponse {
 	reqs := make([]sandbox.Request, len(items))
-	bad := map[string]*sandbox.Error{} // by an id of the item's own
+	bad := map[string]batchItem{} // by an id that stands in for the item's own
 	for i, it := range items {
 		reqs[i] = it.req
 		reqs[i].Tool = q.toolName(ctx, it.req.Tool)
 		if it.bad != nil {
 			reqs[i].TraceID = uuid.New()
-			bad[reqs[i].TraceID] = it.bad
+			bad[reqs[i].TraceID] = it
 		}
 	}
 	if len(bad) == 0 {
 		return q.ex.ExecuteBatch(ctx, reqs, o)
 	}
 	return sandbox.RunBatch(ctx, reqs, o, func(ctx context.Context, req sandbox.Request) sandbox.Response {
-		if err := bad[req.TraceID]; err != nil {
-			return sandbox.Response{Err: err, Meta: sandbox.Meta{Tool: req.Tool, TraceID: req.TraceID}}
+		if it, ok := bad[req.TraceID]; ok {
+			return sandbox.Response{Err: it.bad, Meta: sandbox.Meta{Tool: req.Tool, TraceID: it.req.TraceID}}
 		}
 		return q.ex.Execute(ctx, req)
 	})
