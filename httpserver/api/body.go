@@ -37,7 +37,34 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, rule bodyRule)
 		refused.status = http.StatusUnsupportedMediaType
 		return nil, refused
 	}
+	if most := max(leastValues, s.o.MaxBody/bytesPerValue); int64(len(raw)) > most && commas(raw) > most {
+		return nil, refusal(sandbox.ErrTooLarge, fmt.Sprintf(
+			"the body holds more than %d values: send large data as strings, or in several requests", most))
+	}
 	return parseBody(raw)
+}
+
+// A small value takes a hundred times its bytes once it is decoded, so that a
+// body is limited in values too: one for each bytesPerValue of MaxBody.
+const (
+	bytesPerValue = 32
+	leastValues   = 64 << 10
+)
+
+// commas counts the commas of JSON outside of strings, and so its values but
+// for a few.
+func commas(raw []byte) (n int64) {
+	for i, inString := 0, false; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\':
+			i++
+		case !inString && c == ',':
+			n++
+		}
+	}
+	return n
 }
 
 func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *reply) {

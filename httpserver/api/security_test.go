@@ -198,3 +198,29 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		t.Error("no executor: no error")
 	}
 }
+
+// TestBodyOfManyValues: thirty million empty objects fit into a permitted body,
+// and would take gigabytes.
+func TestBodyOfManyValues(t *testing.T) {
+	t.Parallel()
+	h := newHandler(t, newSandbox(t, nil), api.Options{MaxBody: 1 << 20})
+	body := func(items string) string {
+		return `{"worker_id":"w","action":"echo","params":{"list":[` + items + `]}}`
+	}
+	for name, tc := range map[string]struct {
+		items  string
+		status int
+	}{
+		"as many as may be": {"1" + strings.Repeat(",1", 60_000), http.StatusOK},
+		"too many":          {"1" + strings.Repeat(",1", 70_000), http.StatusRequestEntityTooLarge},
+		"text is one value": {`"\"` + strings.Repeat(",", 100_000) + `"`, http.StatusOK},
+	} {
+		a := send(t, h, http.MethodPost, "/api/v1/execute", body(tc.items))
+		if a.status != tc.status {
+			t.Errorf("%s: %d %.200s, want %d", name, a.status, a.raw, tc.status)
+		}
+		if tc.status != http.StatusOK && (a.body["code"] != 4013.0 || !strings.Contains(a.raw, "more than 65536 values")) {
+			t.Errorf("%s: %s, want 4013 that tells the limit", name, a.raw)
+		}
+	}
+}
