@@ -242,3 +242,13 @@ func TestEnvOfClosedWorker(t *testing.T) {
 		t.Errorf("Workspace of the same id again = %q, %v, want %q", path, err, was)
 	}
 }
+
+func TestGoexitInCallNamesTheTool(t *testing.T) {
+	t.Parallel()
+	sb, _ := oneBackend(t, Options{}, BackendSpec{}, nil, runtime.Goexit)
+	defer sb.Shutdown(context.Background())
+	r := sb.Execute(t.Context(), Request{Worker: "w", Tool: "t"})
+	if want := "tool b:t: it ended its goroutine (runtime.Goexit)"; !errors.Is(r.Err, ErrUnexpected) || r.Err.Error() != want {
+		t.Errorf("Execute = %v, want ErrUnexpected %q", r.Err, want)
+	}
+}

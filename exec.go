@@ -74,7 +74,12 @@ func (t *Tool[In, Out]) runCode(ctx context.Context, sb *Sandbox, call Call, sta
 	done := make(chan result, 1)
 	go func() {
 		r := result{err: errGoexit}
-		defer func() { done <- r }()
+		defer func() {
+			if r.err == errGoexit {
+				r.err = fmt.Errorf("tool %s: %w", call.Tool, errGoexit)
+			}
+			done <- r
+		}()
 		r.out, r.err = t.callFunc(ctx, sb, call, state, in)
 	}()
 	select {
