@@ -59,7 +59,7 @@ func parseFlags(args []string, help io.Writer) (flags, error) {
 		fs.StringVar(&f.config, name, "", "")
 	}
 	for _, name := range []string{"p", "port"} {
-		fs.IntVar(&f.port, name, 0, "")
+		fs.IntVar(&f.port, name, filePort, "")
 	}
 	fs.StringVar(&f.addr, "addr", "", "")
 	fs.StringVar(&f.host, "host", "", "")
@@ -89,12 +89,12 @@ func parseFlags(args []string, help io.Writer) (flags, error) {
 	switch {
 	case fs.NArg() > 0:
 		return f, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case f.addr != "" && (f.host != "" || f.port != 0):
+	case f.addr != "" && (f.host != "" || f.port != filePort):
 		return f, errors.New("--addr goes without --host and --port")
 	case f.validate && f.dataDir != "":
 		return f, errors.New("--validate looks at the file's server.data_dir: leave --data-dir out")
-	case f.port < 0 || f.port > 65535:
-		return f, fmt.Errorf("--port %d: expected a port from 1 to 65535", f.port)
+	case f.port != filePort && (f.port < 0 || f.port > 65535):
+		return f, fmt.Errorf("--port %d: expected a port from 0 to 65535; 0 takes a free one", f.port)
 	}
 	if f.addr != "" {
 		if _, _, err := net.SplitHostPort(f.addr); err != nil {
@@ -111,6 +111,9 @@ func parseFlags(args []string, help io.Writer) (flags, error) {
 	return f, nil
 }
 
+// filePort is the port of who gave none: the configuration's.
+const filePort = -1 << 31
+
 // address returns where to listen, given what the file says.
 func (f flags) address(file string) string {
 	if f.addr != "" {
@@ -123,7 +126,7 @@ func (f flags) address(file string) string {
 	if f.host != "" {
 		host = f.host
 	}
-	if f.port != 0 {
+	if f.port != filePort {
 		port = strconv.Itoa(f.port)
 	}
 	return net.JoinHostPort(host, port)

@@ -92,10 +92,16 @@ func listen(f flags, addr string, keys []api.Token) (net.Listener, error) {
 	return l, nil
 }
 
+// open reports whether other machines reach what l serves without a token.
+func open(l net.Listener, keys []api.Token) bool {
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	return (!ok || !tcp.IP.IsLoopback()) && len(keys) == 0
+}
+
 // exposed is the error for an address that other machines reach without a
 // token; l listens on its host.
 func exposed(f flags, addr string, l net.Listener, keys []api.Token) error {
-	if tcp, ok := l.Addr().(*net.TCPAddr); (!ok || !tcp.IP.IsLoopback()) && len(keys) == 0 && !f.insecure {
+	if open(l, keys) && !f.insecure {
 		return fmt.Errorf("%s can be reached from other machines and no token is asked for: "+
 			"give a --tokens-file, listen on 127.0.0.1, or take the risk with --insecure", addr)
 	}
@@ -147,7 +153,13 @@ func (s *running) prepare(ctx context.Context, f flags, c *sandbox.Config, l net
 	if err := s.sb.Probe(ctx); err != nil {
 		return err
 	}
-	handler, err := s.handler(f, c.Server(), keys)
+	if open(l, keys) {
+		s.log.Warn("everybody who reaches this address can run commands: no token is asked for", "addr", l.Addr().String())
+	}
+	if st, err := s.sb.Status(ctx); err == nil && st.Tools == 0 {
+		s.log.Warn("there is nothing to call: the configuration names no resources and no apis")
+	}
+	handler, err := s.handler(l, c.Server(), keys)
 	if err != nil {
 		return err
 	}
@@ -158,13 +170,13 @@ func (s *running) prepare(ctx context.Context, f flags, c *sandbox.Config, l net
 	return s.banner(ctx, p.stdout, l.Addr(), keys)
 }
 
-func (s *running) handler(f flags, server sandbox.ServerConfig, keys []api.Token) (http.Handler, error) {
+func (s *running) handler(l net.Listener, server sandbox.ServerConfig, keys []api.Token) (http.Handler, error) {
 	origins := server.AllowedOrigins
 	if len(keys) == 0 {
 		origins = slices.DeleteFunc(origins, func(o string) bool { return o == "*" })
 	}
 	hosts := server.AllowedHosts
-	if f.insecure && len(hosts) == 0 {
+	if open(l, keys) && len(hosts) == 0 { // as --insecure asks
 		hosts = []string{"*"}
 	}
 	return api.New(s.sb, api.Options{

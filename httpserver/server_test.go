@@ -83,6 +83,7 @@ func TestFlagsWinOverTheFile(t *testing.T) {
 		"":                        "file:1",
 		"--host h":                "h:1",
 		"-p 2":                    "file:2",
+		"-p 0":                    "file:0",
 		"--host ::1 --port=2":     "[::1]:2",
 		"--addr a:3":              "a:3",
 		"-addr :0":                ":0",

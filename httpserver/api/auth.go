@@ -23,7 +23,8 @@ const (
 type caller struct {
 	token  int    // index of the token; -1: none
 	prefix string // of the worker ids that it may name
-	known  bool   // it presented a token, or none is asked for
+	known  bool   // it presented a good token, or none is asked for
+	wrong  bool   // it presented another
 }
 
 // owns reports whether the caller may act for the worker.
@@ -73,6 +74,7 @@ func (a *auth) caller(r *http.Request) caller {
 			c = caller{token: i, prefix: a.prefixes[i], known: true}
 		}
 	}
+	c.wrong = !c.known
 	return c
 }
 
@@ -89,6 +91,8 @@ func admit(c caller, a access) *reply {
 	switch {
 	case a == everybody:
 		return nil
+	case c.wrong:
+		return refusal(sandbox.ErrUnauthorized, "the token is not one of this server's")
 	case !c.known:
 		return refusal(sandbox.ErrUnauthorized,
 			"a token is required: send it as Authorization: Bearer <token> or X-API-Key: <token>")

@@ -54,7 +54,7 @@ func TestEnvelopeEndpoints(t *testing.T) {
 			`{"code":4002,"message":"Ambiguous tool name 'search'. Multiple matches: ['rag:search', 'web:search']. Please use full name with prefix.","data":{"candidates":["rag:search","web:search"]},"meta":{"tool":"search"}}`},
 		{"missing argument", "/execute", "", `{"worker_id":"w","action":"calc:add","params":{"a":1}}`, 400, `{"code":4003,"meta":{"ran":false}}`},
 		{"ill-typed argument", "/execute", "", `{"worker_id":"w","action":"calc:add","params":{"a":1,"b":"x"}}`, 400, `{"code":4004}`},
-		{"time limit", "/execute", "", `{"worker_id":"w","action":"wait","timeout_ms":5}`, 500, `{"code":5006,"message":"Tool execution timed out after 0.005s","data":{"timeout":0.005}}`},
+		{"time limit", "/execute", "", `{"worker_id":"w","action":"wait","timeout_ms":5}`, 500, `{"code":5006,"message":"Tool execution timed out after 0.005s","data":{"timeout":0.005,"partial":{"n":1}}}`},
 		{"panic", "/execute", "", `{"worker_id":"w","action":"crash"}`, 500, `{"code":5005,"data":{"traceback":"absent"}}`},
 		{"result that is no JSON", "/execute", "", `{"worker_id":"w","action":"nan"}`, 500, `{"code":"*","data":{}}`},
 		{"error of the tool", "/execute", "", `{"worker_id":"w","action":"refuse","params":{"code":4000}}`, 400, `{"code":4000,"message":"refused","data":{"limit":3},"meta":{"ran":true}}`},

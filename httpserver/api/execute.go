@@ -65,8 +65,10 @@ func (s *server) executed(resp sandbox.Response) reply {
 	if resp.Err != nil {
 		failed := failure(resp.Err)
 		r.status, r.code, r.message = failed.status, failed.code, failed.message
-		if r.data = failed.data; r.data == nil {
-			r.data = resp.Data
+		// The response's own data may tell more than the error's: what a tool
+		// that ran out of time had so far.
+		if r.data = resp.Data; r.data == nil {
+			r.data = failed.data
 		}
 		r.meta.ran = r.meta.ran || failed.meta.ran
 	}
