@@ -61,7 +61,8 @@ type BackendSpec struct {
 	// MaxSessions is how many may be open at once; past it opening fails with
 	// ErrBusy. 0: no limit.
 	MaxSessions int
-	// Pool is how many blank sessions are kept open ahead of demand; 0: none.
+	// Pool is how many blank sessions are kept open ahead of demand, on top of
+	// those that the limits on sessions count; 0: none.
 	// See Binder.
 	Pool int
 }

@@ -72,19 +72,20 @@ func (r Response) Decode(v any) error {
 }
 
 // ForModel returns the text to hand to a language model: the output's JSON,
-// or {"error":{"code":…,"message":…,"data":…}}.
+// or {"error":{"code":…,"message":…,"data":…,"did_you_mean":…}}.
 func (r Response) ForModel() string {
 	if r.Err == nil {
 		return string(r.Data)
 	}
 	type modelError struct {
-		Code    Code            `json:"code"`
-		Message string          `json:"message"`
-		Data    json.RawMessage `json:"data,omitempty"`
+		Code       Code            `json:"code"`
+		Message    string          `json:"message"`
+		Data       json.RawMessage `json:"data,omitempty"`
+		DidYouMean []string        `json:"did_you_mean,omitempty"`
 	}
 	b, err := wire.Marshal(struct {
 		Error modelError `json:"error"`
-	}{modelError{CodeOf(r.Err), r.Err.Error(), r.Data}})
+	}{modelError{CodeOf(r.Err), r.Err.Error(), r.Data, r.Meta.DidYouMean}})
 	if err != nil { // only a hand-made Response with Data that is no JSON
 		return `{"error":{"code":5013,"message":"the response's data is not JSON"}}`
 	}

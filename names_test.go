@@ -91,6 +91,9 @@ func TestNameErrorsCarryData(t *testing.T) {
 	if len(resp.Meta.DidYouMean) == 0 || resp.Meta.DidYouMean[0] != "vm:click" {
 		t.Errorf("DidYouMean = %q, want vm:click first", resp.Meta.DidYouMean)
 	}
+	if got, want := resp.ForModel(), `"did_you_mean":["vm:click"`; !strings.Contains(got, want) {
+		t.Errorf("ForModel = %s, want %s in it", got, want)
+	}
 	if resp.Meta.SessionID != "" {
 		t.Error("an unknown tool made a session")
 	}

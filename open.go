@@ -53,17 +53,18 @@ func (sb *Sandbox) prepare(ws *workerState, b *backendEntry, o SessionOptions, t
 	if err != nil {
 		return nil, false, err
 	}
+	if err := sb.reserve(b); err != nil {
+		return nil, false, err
+	}
 	if wire.Empty(o.Config) && o.Confinement == nil {
 		s = ws.unpark(b)
 	}
-	if parked = s != nil; parked { // it is counted already
+	if parked = s != nil; parked {
 		s.phase, s.ready, s.created = opening, make(chan struct{}), time.Now()
 	} else {
-		if err := sb.reserve(b); err != nil {
-			return nil, false, err
-		}
 		s = sb.newSession(ws, b, cfg, conf)
 	}
+	s.counted = true
 	s.temporary, s.compatible = temporary, b.reg == nil
 	s.ttl = orDefault(o.TTL, sb.opts.SessionTTL)
 	s.setName(o.Name)
@@ -254,7 +255,9 @@ func (sb *Sandbox) releaseSession(s *session) {
 	if err := s.owner.release(); err != nil {
 		sb.opts.Logger.Warn("releasing what a session held", "session", s.id, "err", err)
 	}
-	sb.unreserve(s.b)
+	if s.counted {
+		sb.unreserve(s.b)
+	}
 }
 
 // mergeConfig lays over on base, key by key. Both are JSON objects or empty.

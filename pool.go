@@ -97,9 +97,6 @@ func (sb *Sandbox) park(ctx context.Context, ws *workerState, b *backendEntry) e
 	if err := sb.warmBackend(ctx, b); err != nil {
 		return err
 	}
-	if err := sb.reserve(b); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ws.mu.Lock()

@@ -118,6 +118,24 @@ func TestUsedSessionsNeverReturnToThePool(t *testing.T) {
 	})
 }
 
+func TestThePoolTakesNobodysPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reg sandbox.Registry
+		b := sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "pb", Pool: 2, MaxSessions: 1}, new(poolBackend))
+		sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "noop"}, sandbox.Method(func(*pooled, context.Context, empty) (empty, error) { return empty{}, nil }))
+		sb := newSandbox(t, &reg, sandbox.Options{MaxSessions: 1})
+		sb.Start(t.Context())
+		<-time.After(10 * time.Second)
+		for _, id := range []string{"a", "b", "c"} {
+			if resp := sb.Worker(id).Execute(t.Context(), "noop", nil); resp.Err != nil {
+				t.Errorf("worker %s: %v", id, resp.Err)
+			}
+		}
+		sb.Worker("a").CreateSession(t.Context(), "pb", sandbox.SessionOptions{})
+		wantCode(t, sb.Worker("b").Execute(t.Context(), "noop", nil).Err, sandbox.ErrBusy)
+	})
+}
+
 func TestPoolRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pb, sb := newPool(t, 1)

@@ -20,6 +20,7 @@ type session struct {
 	owner // what Env leads to
 
 	temporary, compatible bool
+	counted               bool // against the limits on sessions; parked ones are not
 
 	// Guarded by ws.mu:
 	id       string

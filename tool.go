@@ -67,7 +67,8 @@ func Plain[In, Out any](fn func(context.Context, In) (Out, error)) ToolFunc[In, 
 }
 
 // Method adapts a method expression such as (*VM).Click, so that the methods
-// of the session state are the tools.
+// of the session state are the tools. A tool that needs its [Call], to emit
+// events say, is a [SessionFunc] instead.
 func Method[S, In, Out any](fn func(S, context.Context, In) (Out, error)) SessionFunc[S, In, Out] {
 	return func(ctx context.Context, _ Call, s S, in In) (Out, error) { return fn(s, ctx, in) }
 }
