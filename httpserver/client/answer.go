@@ -130,8 +130,28 @@ func (v *envelope) response() sandbox.Response {
 // decode stores the whole body in v.
 func (a *answer) decode(v any) error { return unexpected(wire.Unmarshal(a.raw, v)) }
 
-// decodeData stores the data in v.
-func (a *answer) decodeData(v any) error { return unexpected(wire.Unmarshal(a.Data, v)) }
+// decodeData stores the data of an envelope in v.
+func (a *answer) decodeData(v any) error {
+	if err := a.enveloped(); err != nil {
+		return err
+	}
+	return unexpected(wire.Unmarshal(a.Data, v))
+}
+
+// enveloped is the error for an answer without code: whoever gave it, a success
+// it is not. The call may have run all the same.
+func (a *answer) enveloped() error {
+	if a.Code != nil {
+		return nil
+	}
+	return noAnswer("code")
+}
+
+// noAnswer is the error for an answer that lacks what makes it one.
+func noAnswer(lacks string) *sandbox.Error {
+	return &sandbox.Error{Code: sandbox.ErrAPIResponse, Ran: true,
+		Message: "the server's answer has no " + lacks + ": whatever answers there is no sandbox server"}
+}
 
 func unexpected(err error) error {
 	if err == nil {

@@ -171,6 +171,36 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
+// TestNoAnswerIsNoSuccess: something else listens there and answers 200.
+func TestNoAnswerIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "{}", "null"} {
+		c := newClient(t, client.Options{}, func(*http.Request) (*http.Response, error) {
+			return answer(200, "application/json", body)
+		})
+		ctx := t.Context()
+		for name, call := range map[string]func() error{
+			"Execute": func() error { return c.Execute(ctx, sandbox.Request{Worker: "w", Tool: "t"}).Err },
+			"ExecuteBatch": func() error {
+				return c.ExecuteBatch(ctx, []sandbox.Request{{Worker: "w", Tool: "t"}}, sandbox.BatchOptions{}).Results[0].Err
+			},
+			"CreateSession":  func() error { _, err := c.CreateSession(ctx, "w", "b", sandbox.SessionOptions{}); return err },
+			"DestroySession": func() error { _, err := c.DestroySession(ctx, "w", "b"); return err },
+			"RefreshSession": func() error { _, err := c.RefreshSession(ctx, "w", "b"); return err },
+			"Sessions":       func() error { _, err := c.Sessions(ctx, "w"); return err },
+			"CloseWorker":    func() error { _, err := c.CloseWorker(ctx, "w"); return err },
+			"Tools":          func() error { _, err := c.Tools(ctx, sandbox.ToolFilter{}); return err },
+			"Warmup":         func() error { _, err := c.Warmup(ctx, "b"); return err },
+			"Status":         func() error { _, err := c.Status(ctx); return err },
+		} {
+			err := call()
+			if e, ok := errors.AsType[*sandbox.Error](err); !ok || e.Code != sandbox.ErrAPIResponse || !e.Ran {
+				t.Errorf("%s, answered %q: %v, want ErrAPIResponse that may have run", name, body, err)
+			}
+		}
+	}
+}
+
 func TestHeartbeatOfWorkersWithSessions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

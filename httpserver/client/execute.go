@@ -80,7 +80,7 @@ func (c *Client) Execute(ctx context.Context, req sandbox.Request) sandbox.Respo
 	a, err := c.send(ctx, &message{method: http.MethodPost, path: "/api/v1/execute", body: raw, key: c.key(), onEvent: req.OnEvent})
 	if a == nil || a.Code == nil {
 		if err == nil {
-			err = sandbox.Errorf(sandbox.ErrAPIResponse, "the server's answer has no code")
+			err = noAnswer("code")
 		}
 		return failed(err)
 	}
@@ -140,7 +140,7 @@ func (c *Client) ExecuteBatch(ctx context.Context, reqs []sandbox.Request, o san
 	}
 	if derr := a.decodeData(&data); derr != nil || data.Results == nil {
 		if err == nil {
-			err = unexpected(derr)
+			err = derr
 		}
 		return noBatch(reqs, err)
 	}
@@ -154,7 +154,7 @@ func (c *Client) ExecuteBatch(ctx context.Context, reqs []sandbox.Request, o san
 // noBatch is the outcome of a batch that failed as a whole.
 func noBatch(reqs []sandbox.Request, err error) sandbox.BatchResponse {
 	if err == nil {
-		err = sandbox.Errorf(sandbox.ErrAPIResponse, "the server's answer has no results")
+		err = noAnswer("results")
 	}
 	out := sandbox.BatchResponse{Total: len(reqs)}
 	for _, req := range reqs {

@@ -43,6 +43,9 @@ func (c *Client) Tools(ctx context.Context, f sandbox.ToolFilter) ([]sandbox.Too
 	if err := a.decode(&view); err != nil {
 		return nil, err
 	}
+	if view.Tools == nil {
+		return nil, noAnswer("tools")
+	}
 	infos := []sandbox.ToolInfo{}
 	for _, t := range view.Tools {
 		infos = append(infos, toolInfo(t))
@@ -65,10 +68,14 @@ func (c *Client) Warmup(ctx context.Context, backends ...string) (sandbox.Status
 		return sandbox.Status{}, err
 	}
 	var view struct {
-		Errors map[string]string `json:"errors"`
+		Results map[string]bool   `json:"results"`
+		Errors  map[string]string `json:"errors"`
 	}
 	if err := a.decode(&view); err != nil {
 		return sandbox.Status{}, err
+	}
+	if view.Results == nil {
+		return sandbox.Status{}, noAnswer("results")
 	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(view.Errors)) {

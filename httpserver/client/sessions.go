@@ -132,6 +132,9 @@ func (c *Client) CreateSession(ctx context.Context, worker, backend string, o sa
 // it.
 func (c *Client) about(ctx context.Context, path, worker, backend string) (*answer, sandbox.SessionInfo, error) {
 	a, err := c.post(ctx, path, map[string]string{"worker_id": worker, "resource_type": backend})
+	if err == nil {
+		err = a.enveloped()
+	}
 	if err != nil {
 		return nil, sandbox.SessionInfo{}, err
 	}
