@@ -90,11 +90,9 @@ func (g *Guard) dial(ctx context.Context, network string, h Host, port uint16) (
 	var errs []error
 	for i, addr := range addrs {
 		d := Dial{Worker: g.Worker, Host: h.String(), Addr: netip.AddrPortFrom(addr, port)}
-		if g.Check != nil {
-			if err := g.Check(ctx, d); err != nil {
-				return nil, Dial{}, &Denied{Host: d.Host, Port: port, Addr: addr, Rule: RuleCheck,
-					Reason: "was refused: " + err.Error(), Err: err}
-			}
+		if err := g.check(ctx, d); err != nil {
+			return nil, Dial{}, &Denied{Host: d.Host, Port: port, Addr: addr, Rule: RuleCheck,
+				Reason: "was refused: " + err.Error(), Err: err}
 		}
 		conn, err := g.connect(ctx, d.Addr, len(addrs)-i)
 		if err == nil {
@@ -103,6 +101,20 @@ func (g *Guard) dial(ctx context.Context, network string, h Host, port uint16) (
 		errs = append(errs, err)
 	}
 	return nil, Dial{}, fmt.Errorf("connecting to %s: %w", h.join(port), errors.Join(errs...))
+}
+
+// check asks Check. A panic in it is a no: a confined process chooses the hosts
+// it is asked about, and must not find one that ends the program.
+func (g *Guard) check(ctx context.Context, d Dial) (err error) {
+	if g.Check == nil {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the check panicked: %v", p)
+		}
+	}()
+	return g.Check(ctx, d)
 }
 
 // connect gives an address its share of the time that is left, so that one that
@@ -133,7 +145,7 @@ func (g *Guard) resolve(ctx context.Context, network string, h Host, port uint16
 		var err error
 		addrs, err = r.LookupNetIP(ctx, strings.Replace(network, "tcp", "ip", 1), h.name)
 		if err != nil {
-			return nil, fmt.Errorf("resolving %s: %w", h.name, err)
+			return nil, fmt.Errorf("resolving %s: %w", h.name, withoutServer(err))
 		}
 	}
 	own, err := g.own()
@@ -161,6 +173,18 @@ func (g *Guard) resolve(ctx context.Context, network string, h Host, port uint16
 		return nil, first
 	}
 	return nil, fmt.Errorf("resolving %s: no addresses", h.name)
+}
+
+// withoutServer keeps the address of the host's name server to the host: the
+// error is shown to the confined process.
+func withoutServer(err error) error {
+	d, ok := errors.AsType[*net.DNSError](err)
+	if !ok {
+		return err
+	}
+	c := *d
+	c.Server = ""
+	return &c
 }
 
 // own returns the machine's addresses.

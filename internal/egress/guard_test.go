@@ -246,6 +246,31 @@ func TestGuardAsksCheckLast(t *testing.T) {
 	}
 }
 
+func TestAPanickingCheckRefuses(t *testing.T) {
+	t.Parallel()
+	var d dialer
+	g := &Guard{Policy: mustPolicy(t, "*"), Own: noAddrs, Connect: d.connect,
+		Check: func(context.Context, Dial) error { panic("oops") }}
+	if _, err := g.DialContext(t.Context(), "tcp", "8.8.8.8:80"); !isDeniedBy(err, RuleCheck) || d.dialed != nil {
+		t.Errorf("DialContext = %v, dialled %q", err, d.dialed)
+	}
+}
+
+func TestResolverErrorsDoNotNameTheServer(t *testing.T) {
+	t.Parallel()
+	g := &Guard{Policy: mustPolicy(t, "*"), Own: noAddrs, Resolver: failingResolver{}}
+	_, err := g.DialContext(t.Context(), "tcp", "a.test:80")
+	if d, ok := errors.AsType[*net.DNSError](err); !ok || !d.IsNotFound || strings.Contains(err.Error(), "10.0.0.2") {
+		t.Errorf("DialContext = %v", err)
+	}
+}
+
+type failingResolver struct{}
+
+func (failingResolver) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{Err: "no such host", Name: host, Server: "10.0.0.2:53", IsNotFound: true}
+}
+
 func TestGuardTriesEveryPermittedAddress(t *testing.T) {
 	t.Parallel()
 	d := dialer{fail: map[string]error{"[2a00::1]:80": errors.New("unreachable")}}

@@ -199,8 +199,9 @@ func stdName(raw []byte) (name string, ok bool) {
 	a, b := net.Pipe()
 	go func() {
 		a.Write(raw)
-		io.Copy(io.Discard, a)
+		a.Close() // a server that waits for more has read no name
 	}()
+	go io.Copy(io.Discard, a)
 	stop := errors.New("enough")
 	tls.Server(b, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		name, ok = h.ServerName, true

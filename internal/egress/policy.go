@@ -86,22 +86,31 @@ func (p *Policy) Permits(h Host, port uint16) bool {
 	if p == nil {
 		return false
 	}
-	return slices.ContainsFunc(p.rules, func(r rule) bool { return r.matches(h, port) })
+	for i := range p.rules {
+		if p.rules[i].matches(h, port) {
+			return true
+		}
+	}
+	return false
 }
 
 // unlocks reports whether a rule for host and port covers addr and lies within
 // the special block that addr belongs to.
 func (p *Policy) unlocks(h Host, port uint16, addr netip.Addr, block netip.Prefix) bool {
-	return slices.ContainsFunc(p.rules, func(r rule) bool {
-		if !r.matches(h, port) {
-			return false
-		}
+	if p == nil {
+		return false
+	}
+	for i := range p.rules {
+		r := &p.rules[i]
 		unlock := r.unlock
 		if _, literal := h.Addr(); literal {
 			unlock = r.net
 		}
-		return unlock.IsValid() && unlock.Contains(addr) && within(unlock, block)
-	})
+		if unlock.IsValid() && unlock.Contains(addr) && within(unlock, block) && r.matches(h, port) {
+			return true
+		}
+	}
+	return false
 }
 
 // within reports whether every address of inner is in outer.
@@ -109,7 +118,7 @@ func within(inner, outer netip.Prefix) bool {
 	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
 }
 
-func (r rule) matches(h Host, port uint16) bool {
+func (r *rule) matches(h Host, port uint16) bool {
 	if r.ports != nil && !slices.Contains(r.ports, port) {
 		return false
 	}

@@ -20,8 +20,8 @@ type Config struct {
 	GuardFor func(client net.Conn) *Guard
 
 	// OnDenied and OnDial hear of every refusal, and of every connection once
-	// it is made. They are called from many goroutines at once and hold up the
-	// connection they tell of, never another. nil: nobody listens.
+	// it is made. They are called from many goroutines at once, hold up what
+	// they tell of, and so must not block. nil: nobody listens.
 	OnDenied func(Denied)
 	OnDial   func(Dial)
 
