@@ -43,12 +43,22 @@
 // [Cmd.NestedUserNS] leaves a program what Chromium's own sandbox needs, and
 // [Policy.Ptrace] what debuggers need. Under level none there is no filter.
 //
+// # Landlock
+//
+// Where the kernel has Landlock (5.19 or newer), programs write to the workspace,
+// /tmp, /dev/shm, writable mounts, and to what devices and /proc let them, and
+// nowhere else, even if a mount were writable by mistake. A descriptor of a host's
+// file or directory that was passed for reading cannot be opened again for
+// writing; for the same reason a regular file of the host's that was passed as
+// output can be written to, but not opened again as /dev/stdout. Where the kernel
+// has no Landlock nothing else changes.
+//
 // # What is not confined yet
 //
 // There are no cgroups: limits of memory, processor time and directory size
 // cannot be enforced and are refused when set, unless the caller agrees
-// (Options.AllowDegraded). The number of files in /tmp and
-// /dev/shm has the kernel's bound only, not their sizes' (bwrap sets no other).
+// (Options.AllowDegraded). The number of files in /tmp and /dev/shm has the
+// kernel's bound only, not their sizes' (bwrap sets no other).
 // /proc/self/mountinfo shows where on its file system the workspace lies.
 //
 // When the host program is killed in the fraction of a millisecond in which a

@@ -35,3 +35,8 @@ const (
 	Marker  = marker
 	ExePath = exePath
 )
+
+// LandlockVersion is the kernel's, LandlockLeast the one that jails use.
+var LandlockVersion = landlock
+
+const LandlockLeast = landlockVersion

@@ -39,15 +39,31 @@ type rlimit struct {
 // step it failed. The parent's thread sleeps until the exec. Not for concurrent
 // use.
 type forker struct {
-	shared *[2]int64 // stage, errno
+	shared *[2]int64   // stage, errno
+	work   chan func() // to the thread that forks; nil: any thread does
 }
 
-func newForker() (*forker, error) {
+// newForker makes a forker. prepare, unless nil, is done once on the thread that
+// forks from then on, and what it does to the thread programs inherit.
+func newForker(prepare func() error) (*forker, error) {
 	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, fmt.Errorf("map shared page: %w", err)
 	}
-	return &forker{shared: (*[2]int64)(unsafe.Pointer(&page[0]))}, nil
+	f := &forker{shared: (*[2]int64)(unsafe.Pointer(&page[0]))}
+	if prepare == nil {
+		return f, nil
+	}
+	f.work = make(chan func())
+	prepared := make(chan error)
+	go func() { // ends with this process, as the forker does
+		runtime.LockOSThread()
+		prepared <- prepare()
+		for do := range f.work {
+			do()
+		}
+	}()
+	return f, <-prepared
 }
 
 // spawn says what the child does before it becomes the program.
@@ -113,9 +129,7 @@ func (f *forker) start(s *spawn) (pid int, at stage, err error) {
 	spec.argv, spec.env = &argv[0], &env[0]
 
 	*f.shared = [2]int64{}
-	runtime.LockOSThread() // the signal mask is the thread's
-	child, errno := forkExec(spec)
-	runtime.UnlockOSThread()
+	child, errno := f.fork(spec)
 	runtime.KeepAlive(argv)
 	runtime.KeepAlive(env)
 	if errno != 0 {
@@ -130,6 +144,22 @@ func (f *forker) start(s *spawn) (pid int, at stage, err error) {
 		return 0, at, syscall.Errno(f.shared[1])
 	}
 	return int(child), stageNone, nil
+}
+
+// fork runs forkExec on the thread that it is for.
+func (f *forker) fork(spec *childSpec) (pid uintptr, errno syscall.Errno) {
+	if f.work == nil {
+		runtime.LockOSThread() // the signal mask is the thread's
+		defer runtime.UnlockOSThread()
+		return forkExec(spec)
+	}
+	done := make(chan struct{})
+	f.work <- func() {
+		defer close(done)
+		pid, errno = forkExec(spec)
+	}
+	<-done
+	return pid, errno
 }
 
 // sigaction is the kernel's, with room for every architecture's.

@@ -80,14 +80,13 @@ func maybeInit() {
 		os.Exit(2)
 	}
 	hello, fds, err := c.read()
-	closeAll(fds)
 	if err != nil || hello.kind != msgHello || hello.num(0) != protocol {
 		os.Exit(2)
 	}
 	if err := unix.SetsockoptTimeval(sockFD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{}); err != nil {
 		os.Exit(2)
 	}
-	if err := serve(c, &hello, outside); err != nil {
+	if err := serve(c, &hello, fds, outside); err != nil {
 		_ = c.write(&message{kind: msgRefused, strs: []string{err.Error()}}, nil) // the host may be gone
 		os.Exit(3)
 	}

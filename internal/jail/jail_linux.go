@@ -25,9 +25,11 @@ type Jail struct {
 	policy Policy
 	home   string
 	nested bool // programs may make user namespaces
-	c      *conn
-	boss   *os.Process // bwrap; under level none the first process itself
-	pidfd  int         // the first process, until done
+	// writable are the paths inside of what is mounted for writing.
+	writable []string
+	c        *conn
+	boss     *os.Process // bwrap; under level none the first process itself
+	pidfd    int         // the first process, until done
 
 	done chan struct{} // closed when nothing of the jail is left
 
@@ -88,6 +90,11 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 	h.mu.Unlock()
 
 	binds = append([]bind{{f: dir, inside: Workspace, writable: true}}, binds...)
+	for _, b := range binds {
+		if b.writable {
+			j.writable = append(j.writable, b.inside)
+		}
+	}
 	if err := j.open(ctx, binds); err != nil {
 		h.mu.Lock()
 		delete(h.jails, j)
@@ -199,7 +206,17 @@ func (j *Jail) greet(ctx context.Context, f *os.File) error {
 	} else {
 		hello.nums[1] = 1
 	}
-	if err := j.c.write(&hello, nil); err != nil {
+	var fds []int
+	if j.h.level != levelNone {
+		hello.strs = append(hello.strs, j.writable...)
+		// A program's terminal is a device of the host's, which it opens again as
+		// /dev/stderr.
+		if pts, err := openPath("/dev/pts", unix.O_DIRECTORY); err == nil { // else there are none
+			defer pts.Close()
+			fds = []int{int(pts.Fd())}
+		}
+	}
+	if err := j.c.write(&hello, fds); err != nil {
 		return err
 	}
 	m, fds, err := j.c.read()

@@ -46,7 +46,8 @@ type program struct {
 
 // serve is the life of a first process after the handshake. It returns an error
 // when the jail is not fit to run anything, and nil when the host is gone.
-func serve(c *conn, hello *message, outside bool) error {
+func serve(c *conn, hello *message, fds []int, outside bool) error {
+	defer closeAll(fds)
 	confined := hello.num(1) == 1
 	if err := closeInherited(); err != nil {
 		return err
@@ -59,15 +60,25 @@ func serve(c *conn, hello *message, outside bool) error {
 		byID: map[uint64]*program{}, byPid: map[int]*program{}, prune: 256,
 		profile: seccomp.Profile{NestedUserNS: hello.num(4) == 1, Ptrace: hello.num(5) == 1},
 	}
+	var prepare func() error
 	if confined {
-		if err := verifyConfined(hello.strs[1:]); err != nil {
+		if len(hello.strs) < 1+len(nsNames) {
+			return errMessage
+		}
+		if err := verifyConfined(hello.strs[1 : 1+len(nsNames)]); err != nil {
 			return err
 		}
+		w := writable{
+			dirs:  append([]string{"/tmp", "/dev/shm"}, hello.strs[1+len(nsNames):]...),
+			files: []string{"/dev", "/proc"},
+			fds:   fds,
+		}
+		prepare = w.restrict
 	} else if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper of orphans: %w", err)
 	}
 	var err error
-	if s.forks, err = newForker(); err != nil {
+	if s.forks, err = newForker(prepare); err != nil {
 		return err
 	}
 	if s.null, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {

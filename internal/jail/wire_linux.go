@@ -17,7 +17,7 @@ type kind byte
 
 const (
 	// To the first process.
-	msgHello  kind = iota + 1 // nums: protocol, confined, files, processes, nested user namespaces, ptrace, probing; strs: home, host namespaces…
+	msgHello  kind = iota + 1 // nums: protocol, confined, files, processes, nested user namespaces, ptrace, probing; strs: home, host namespaces…, writable paths…; descriptor: /dev/pts of the host, if it has one
 	msgStart                  // nums: tty, arguments, then 1 or 0 for each descriptor; strs: path, dir, args…, env…; descriptors: those with 1
 	msgSignal                 // nums: signal
 	msgKill                   // the tree of the program
@@ -34,7 +34,7 @@ const (
 
 // protocol changes with every change of the messages; it can only differ from
 // the other side's when something else than this program was executed.
-const protocol = 0x6a61_0002
+const protocol = 0x6a61_0003
 
 // message is the one shape of everything that is sent. id ties an answer to its
 // request, and in msgStart names the program that later messages are about.
