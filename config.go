@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -95,7 +96,7 @@ func (p Problem) String() string {
 // environment. A file that cannot be read gives the error of the system, one
 // that cannot be used a [*ConfigError] with every fault in it.
 func LoadConfig(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := readBounded(path, maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -104,6 +105,23 @@ func LoadConfig(path string) (*Config, error) {
 		ce.Path = path
 	}
 	return c, err
+}
+
+// maxConfig bounds a configuration file, in bytes. One is written by hand.
+const maxConfig = 16 << 20
+
+// readBounded reads a file of at most most bytes.
+func readBounded(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s is longer than %d bytes; is it a configuration file?", path, most)
+	}
+	return data, err
 }
 
 // ParseConfig reads a configuration. Variables are looked up with env; nil

@@ -487,3 +487,10 @@ func FuzzParseConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestConfigFileWithoutEnd(t *testing.T) {
+	t.Parallel()
+	if _, err := sandbox.LoadConfig("/dev/zero"); err == nil || !strings.Contains(err.Error(), "is longer than") {
+		t.Errorf("LoadConfig(/dev/zero) = %v, want a refusal of its length", err)
+	}
+}
