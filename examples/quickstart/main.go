@@ -1,5 +1,5 @@
-// Command quickstart runs shell commands for two workers, each in a jail of its
-// own: once by a typed handle, once by name as an agent framework would.
+// Command quickstart runs commands in a worker's jail: by a typed handle, and
+// by name as an agent framework would.
 package main
 
 import (
@@ -20,21 +20,12 @@ func main() {
 	}
 	ctx := context.Background()
 	defer sb.Shutdown(ctx)
-
-	// Typed: Go values in and out.
 	ada := sb.Worker("ada")
-	out, err := sh.Run.Call(ctx, ada, bash.RunInput{Command: "echo hello > greeting; ls; pwd; id -un"})
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Print(out.Stdout)
 
-	// By name: JSON in and out. The workspace outlives the shell, and is ada's alone.
-	resp := ada.Execute(ctx, "bash:run", map[string]any{"command": "cat greeting"})
-	if err := resp.Decode(&out); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Print(out.Stdout)
-	out, err = sh.Run.Call(ctx, sb.Worker("bob"), bash.RunInput{Command: "cat greeting"})
-	fmt.Print(out.Stdout, out.ExitCode, " ", err, "\n")
+	out, err := sh.Run.Call(ctx, ada, bash.RunInput{Command: "echo hello > greeting; ls; pwd; id -un"})
+	fmt.Print(out.Stdout, err, "\n")
+
+	resp := ada.Execute(ctx, "bash:run", map[string]any{"command": "cat greeting"}) // the workspace is still there
+	err = resp.Decode(&out)
+	fmt.Print(out.Stdout, err, "\n")
 }
