@@ -204,7 +204,8 @@ func (r *Root) probe(b base, c Controller) (err error) {
 	if l.h.v2 {
 		return r.k.try(l.dir)
 	}
-	return r.k.inside([]leg{l}, func() error { return nil })
+	OffLeader(func() { err = r.k.inside([]leg{l}, func() error { return nil }) })
+	return err
 }
 
 // tryStart starts a program that does nothing in the group at dir.

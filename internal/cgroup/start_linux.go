@@ -17,6 +17,10 @@ import (
 // finish, unless that is nil, was called: it puts the process where it could not
 // be started. After an error of finish the caller kills the process.
 //
+// A thread that is not the program's first is best: that one stands for the
+// whole program, in what its memory is counted for too, and is never moved; then
+// version 1 takes the slow way. See [OffLeader].
+//
 // An error of start is returned as it is. When there is a process and an error,
 // the calling thread is stuck in the group: kill the process and give the thread
 // up.
@@ -25,11 +29,12 @@ func (g *Group) Start(attr *os.ProcAttr, start func() (*os.Process, error)) (p *
 		attr.Sys = &syscall.SysProcAttr{}
 	}
 	var byThread, byKernel, later []leg
+	leader := unix.Gettid() == os.Getpid()
 	for _, l := range g.legs {
 		switch {
-		case l.h.v2 && len(byKernel) == 0:
+		case l.h.v2:
 			byKernel = append(byKernel, l)
-		case l.is(CPU) || l.h.v2:
+		case l.is(CPU) || leader:
 			later = append(later, l)
 		default:
 			byThread = append(byThread, l)
@@ -72,7 +77,31 @@ func (g *leg) is(c Controller) bool {
 	return false
 }
 
-// inside runs f while the calling thread is in the legs, all of version 1.
+// OffLeader runs f on a locked thread that is not the program's first one, and
+// waits for it.
+func OffLeader(f func()) {
+	done := make(chan struct{})
+	go offLeader(f, done, func() {})
+	<-done
+}
+
+func offLeader(f func(), done chan struct{}, locked func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if unix.Gettid() == os.Getpid() {
+		// Kept until another thread is found, so that it must be another.
+		found := make(chan struct{})
+		go offLeader(f, done, func() { close(found) })
+		<-found
+		return
+	}
+	locked()
+	defer close(done)
+	f()
+}
+
+// inside runs f while the calling thread is in the legs, all of version 1. It
+// must not be the program's first thread.
 func (k *kernel) inside(legs []leg, f func() error) (err error) {
 	if len(legs) == 0 {
 		return f()
