@@ -37,7 +37,9 @@ const (
 	// itself as, whatever it is on the host.
 	UID, GID = 1000, 1000
 
-	// DefaultProcesses and DefaultFiles stand for a zero [Limits] field.
+	// DefaultMemory in bytes, DefaultProcesses and DefaultFiles stand for a zero
+	// [Limits] field.
+	DefaultMemory                  = 2 << 30
 	DefaultProcesses, DefaultFiles = 256, 1024
 	// DefaultTmpSize and DefaultShmSize, in bytes, stand for a zero [Policy] field.
 	DefaultTmpSize, DefaultShmSize = 256 << 20, 64 << 20
@@ -52,13 +54,21 @@ const WaitDelay = 250 * time.Millisecond
 // Limits bounds what a worker may use. For each: 0 is the default, enforced as
 // well as this host can; -1 is none; anything else is required, and [Host.Check]
 // refuses what cannot be enforced.
+//
+// CPU, Memory and Processes are totals over all jails of one [Identity], kept by
+// control groups. When its jails have different ones, each jail has its own, and
+// the loosest is that of all of them together.
 type Limits struct {
-	CPU       float64 // processors
-	Memory    int64   // bytes, of all its processes
-	Workspace int64   // bytes in its directory
-	Output    int64   // bytes of a result; not this package's to enforce
-	Processes int     // at once in one jail; default [DefaultProcesses]
-	Files     int     // descriptors of one process; default [DefaultFiles]
+	CPU    float64 // processors; default none
+	Memory int64   // bytes of all its processes, their files in /tmp and /dev/shm included; default [DefaultMemory]
+	// Workspace is in bytes in its directory. There is no default yet.
+	Workspace int64
+	Output    int64 // bytes of a result; not this package's to enforce
+	// Processes and threads at once; default [DefaultProcesses]. One confined
+	// jail is held to it by a resource limit as well, which is all that is left
+	// where this host has no control groups.
+	Processes int
+	Files     int // descriptors of one process; default [DefaultFiles]
 }
 
 // Policy is what the programs of one jail may reach and use.
@@ -73,7 +83,8 @@ type Policy struct {
 	// network inside but the jail's own loopback.
 	Egress []string
 	// TmpSize and ShmSize are the sizes of /tmp and /dev/shm in bytes. 0:
-	// [DefaultTmpSize], [DefaultShmSize].
+	// [DefaultTmpSize], [DefaultShmSize], but half and a quarter of the memory
+	// limit at most, for it bounds them as well.
 	TmpSize, ShmSize int64
 	// Ptrace lets programs trace others of the same jail, as debuggers do. Level
 	// none forbids it never.

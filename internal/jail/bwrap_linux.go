@@ -2,11 +2,15 @@ package jail
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // bwrapView collects the options of one bwrap and the descriptors they name.
@@ -160,7 +164,7 @@ func procMasks() (args []string) {
 
 // startBwrap starts bwrap for one jail. sock is the first process's end of the
 // socket pair, stderr is where bwrap and the first process complain.
-func (h *Host) startBwrap(id *Identity, s viewSpec, sock, stderr *os.File) (*os.Process, error) {
+func (h *Host) startBwrap(id *Identity, group *memberGroup, s viewSpec, sock, stderr *os.File) (*os.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -172,25 +176,42 @@ func (h *Host) startBwrap(id *Identity, s viewSpec, sock, stderr *os.File) (*os.
 		return nil, err
 	}
 	// The options go through a descriptor, and the environment is empty: what
-	// /proc shows of bwrap to others of the same user tells nothing.
-	opts, err := memfd("options", 0)
+	// /proc shows of bwrap to others of the same user tells nothing. It is a pipe,
+	// so that bwrap starts nothing before they come.
+	theirs, opts, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	v.own = append(v.own, opts)
-	if _, err := opts.WriteString(strings.Join(v.args, "\x00") + "\x00"); err != nil {
+	defer opts.Close()
+	v.own = append(v.own, theirs)
+	if err := theirs.Chown(id.UID, id.GID); err != nil { // a wrapper of bwrap can read it again
 		return nil, err
 	}
-	if _, err := opts.Seek(0, 0); err != nil {
-		return nil, err
-	}
-	argv := []string{"bwrap", "--args", v.pass(opts), "--", exePath, marker}
-	return h.starter.start(h.bwrap, argv, &os.ProcAttr{
+	argv := []string{"bwrap", "--args", v.pass(theirs), "--", exePath, marker}
+	p, finish, err := h.starter.start(group, h.bwrap, argv, &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{},
 		Files: v.files,
 		Sys:   sysProcAttr(id),
 	})
+	if err != nil {
+		return nil, err
+	}
+	theirs.Close() // so that the end of bwrap is seen
+	if finish != nil {
+		err = finish()
+	}
+	if err == nil {
+		if err = opts.SetWriteDeadline(time.Now().Add(helloTime)); err == nil {
+			_, err = opts.WriteString(strings.Join(v.args, "\x00") + "\x00")
+		}
+	}
+	if err != nil && !errors.Is(err, unix.EPIPE) { // then bwrap has ended, and said why
+		// Before the pipe is closed: half the options make half a jail.
+		abandon(p)
+		return nil, err
+	}
+	return p, nil
 }
 
 // complaint is what bwrap wrote to its standard error, cut and on one line.

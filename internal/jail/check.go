@@ -3,35 +3,49 @@ package jail
 import (
 	"fmt"
 	"slices"
+
+	"github.com/agentflow-go/sandbox/internal/cgroup"
 )
 
 // limit is one field of Limits as seen by a driver.
 type limit struct {
 	name    string
 	set     bool   // required by the policy
-	none    bool   // the policy wants no limit
-	reason  string // why the driver cannot enforce it; "": it can
+	none    bool   // there is to be no limit
+	group   bool   // the worker's control group has it
+	reason  string // why it cannot be enforced; "": it can
+	partial string // what is missing of its enforcement; "": nothing
 	remedy  string
 	problem string // a value that makes no sense
 }
 
-// limits lists what l asks for and what the level can do about it.
-func limits(level string, l Limits) []limit {
-	const cgroup = "no cgroup support yet on this driver"
+// limits lists what l asks for and what the level, and the control groups that
+// support tells of, can do about it.
+func limits(level string, l Limits, support func(cgroup.Controller) error) []limit {
+	why := func(c cgroup.Controller) string {
+		if err := support(c); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
 	ls := []limit{
-		{name: "cpu", set: l.CPU > 0, none: l.CPU == -1, reason: cgroup},
-		{name: "memory", set: l.Memory > 0, none: l.Memory == -1, reason: cgroup},
+		{name: "cpu", set: l.CPU > 0, none: l.CPU == -1 || l.CPU == 0, group: true, reason: why(cgroup.CPU)},
+		{name: "memory", set: l.Memory > 0, none: l.Memory == -1, group: true, reason: why(cgroup.Memory)},
 		{name: "workspace", set: l.Workspace > 0, none: l.Workspace == -1, reason: "no quota support yet on this driver"},
-		{name: "processes", set: l.Processes > 0, none: l.Processes == -1},
+		{name: "processes", set: l.Processes > 0, none: l.Processes == -1, group: true, reason: why(cgroup.Pids)},
 		{name: "files", set: l.Files > 0, none: l.Files == -1},
 	}
+	if processes := &ls[3]; level == levelNone {
+		ls[4].reason = "level none does not enforce it"
+	} else if processes.reason != "" {
+		// The jail's resource limit holds all the same.
+		processes.reason, processes.partial = "", "counted in each session, not over all of a worker's: "+processes.reason
+	}
 	negative := []bool{l.CPU < 0, l.Memory < 0, l.Workspace < 0, l.Processes < 0, l.Files < 0}
+	given := []bool{l.CPU == -1, l.Memory == -1, l.Workspace == -1, l.Processes == -1, l.Files == -1}
 	for i := range ls {
-		if level == levelNone {
-			ls[i].reason = "level none enforces no limits"
-		}
 		ls[i].remedy = fmt.Sprintf("leave it 0 for best effort, or name %q in AllowDegraded to run without it", ls[i].name)
-		if negative[i] && !ls[i].none {
+		if negative[i] && !given[i] {
 			ls[i].problem = "want a positive value, 0 for the default, or -1 for none"
 		}
 	}
@@ -39,8 +53,8 @@ func limits(level string, l Limits) []limit {
 }
 
 // checkLimits fails closed on a set limit that nothing enforces.
-func checkLimits(level string, l Limits, degraded []string) error {
-	for _, x := range limits(level, l) {
+func checkLimits(level string, l Limits, support func(cgroup.Controller) error, degraded []string) error {
+	for _, x := range limits(level, l, support) {
 		if x.problem != "" {
 			return fmt.Errorf("jail: limit %s: %s", x.name, x.problem)
 		}
@@ -52,12 +66,12 @@ func checkLimits(level string, l Limits, degraded []string) error {
 }
 
 // unenforced names the limits, default or allowed to be degraded, that nothing
-// enforces.
-func unenforced(level string, l Limits) []string {
+// enforces, or not wholly.
+func unenforced(level string, l Limits, support func(cgroup.Controller) error) []string {
 	var out []string
-	for _, x := range limits(level, l) {
-		if x.reason != "" && !x.none {
-			out = append(out, x.name+": "+x.reason)
+	for _, x := range limits(level, l, support) {
+		if why := x.reason + x.partial; why != "" && !x.none {
+			out = append(out, x.name+": "+why)
 		}
 	}
 	return out
@@ -66,7 +80,7 @@ func unenforced(level string, l Limits) []string {
 // checkDegraded refuses names that are no limits, which would be misspelt ones.
 func checkDegraded(names []string) error {
 	for _, n := range names {
-		if !slices.ContainsFunc(limits("", Limits{}), func(l limit) bool { return l.name == n }) {
+		if !slices.Contains([]string{"cpu", "memory", "workspace", "processes", "files"}, n) {
 			return fmt.Errorf("jail: AllowDegraded: unknown limit %q, want cpu, memory, workspace, processes or files", n)
 		}
 	}

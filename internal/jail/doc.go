@@ -30,7 +30,8 @@
 //
 // "bwrap" builds the jail with bubblewrap 0.8 or newer. "none" confines nothing:
 // programs run as the host program's user and see its files; only the clean
-// environment, the reaping and the killing of trees are the same. "auto" is the
+// environment, the reaping and killing of trees, and the limits of control groups
+// are the same. "auto" is the
 // strongest level that works here. Nothing ever falls back to "none".
 //
 // # System calls
@@ -53,11 +54,21 @@
 // output can be written to, but not opened again as /dev/stdout. Where the kernel
 // has no Landlock nothing else changes.
 //
+// # Limits
+//
+// Memory, processor time and the number of processes are bounded for all jails of
+// an [Identity] together, by control groups, where this program may make some
+// (internal/cgroup says where). Each worker has one while it has jails, and below
+// it one for each set of limits; processes begin life in there. When memory runs
+// out the kernel kills the largest process, and [ExitError] says so. What is in a
+// group when its last jail closes is killed, daemons that left their jail under
+// level none included. A jail's own first process is not counted among its
+// worker's processes, but its memory (a few MiB) is.
+//
 // # What is not confined yet
 //
-// There are no cgroups: limits of memory, processor time and directory size
-// cannot be enforced and are refused when set, unless the caller agrees
-// (Options.AllowDegraded). The number of files in /tmp and /dev/shm has the
+// The size of a worker's directory cannot be limited, and such a limit is refused
+// when set, unless the caller agrees (Options.AllowDegraded). The number of files in /tmp and /dev/shm has the
 // kernel's bound only, not their sizes' (bwrap sets no other).
 // /proc/self/mountinfo shows where on its file system the workspace lies.
 //

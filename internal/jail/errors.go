@@ -69,16 +69,25 @@ type ExitError struct {
 	// Lost tells that the program's own end was never seen, because its whole
 	// jail went away: then Signal is SIGKILL.
 	Lost bool
+	// OOM tells that the program was killed, or ended with 137 as a shell does
+	// whose command was, and that the kernel killed a process of the same worker
+	// while it ran because memory had run out: the worker's limit's, or the
+	// host's. A kill by the caller is not meant.
+	OOM bool
 }
 
 func (e *ExitError) Error() string {
+	s := fmt.Sprintf("exit status %d", e.Code)
 	switch {
 	case e.Lost:
-		return "killed with its jail"
+		s = "killed with its jail"
 	case e.Signal != 0:
-		return "signal: " + e.Signal.String()
+		s = "signal: " + e.Signal.String()
 	}
-	return fmt.Sprintf("exit status %d", e.Code)
+	if e.OOM {
+		s += " (out of memory)"
+	}
+	return s
 }
 
 // StartError says that a program could not be started in a live jail.

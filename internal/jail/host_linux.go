@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
+	"github.com/agentflow-go/sandbox/internal/cgroup"
 	"github.com/agentflow-go/sandbox/internal/reserve"
 	"github.com/agentflow-go/sandbox/internal/seccomp"
 )
@@ -27,6 +31,9 @@ type Host struct {
 	uids    *reserve.File // nil unless workers have users of their own
 	spaces  []string      // this program's namespaces
 
+	groups    *cgroup.Root // what control groups can do for workers here
+	lastGroup atomic.Int64 // the number in the last group's name
+
 	// Of level bwrap only.
 	bwrap    string
 	stage    *staging   // nil where workers are the host program's own user
@@ -35,9 +42,10 @@ type Host struct {
 	etc      []*os.File // the content of etcMade
 	readOnly []bind
 
-	mu     sync.Mutex // guards closed and jails
-	closed bool
-	jails  map[*Jail]struct{}
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	jails   map[*Jail]struct{}
+	workers map[*Identity]struct{} // not released
 }
 
 // Open picks the driver that o.Level names and probes it with a real jail that
@@ -52,7 +60,8 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 	if err := checkDegraded(o.AllowDegraded); err != nil {
 		return nil, err
 	}
-	h := &Host{level: level, degraded: o.AllowDegraded, dataDir: o.DataDir, log: o.Logger, jails: map[*Jail]struct{}{}}
+	h := &Host{level: level, degraded: o.AllowDegraded, dataDir: o.DataDir, log: o.Logger,
+		jails: map[*Jail]struct{}{}, workers: map[*Identity]struct{}{}}
 	if level == levelAuto {
 		h.level = levelBwrap
 	}
@@ -75,6 +84,9 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 		}
 	}()
 	if h.spaces, err = namespaces(); err != nil {
+		return nil, fmt.Errorf("jail: %w", err)
+	}
+	if h.groups, err = cgroup.Open(cgroup.Options{}); err != nil {
 		return nil, fmt.Errorf("jail: %w", err)
 	}
 	h.starter = newStarter()
@@ -160,7 +172,7 @@ func (h *Host) Degraded() []string {
 
 // Unenforced names the limits that l leaves to their defaults, or sets by the
 // leave of AllowDegraded, and that nothing enforces on this host.
-func (h *Host) Unenforced(l Limits) []string { return unenforced(h.level, l) }
+func (h *Host) Unenforced(l Limits) []string { return unenforced(h.level, l, h.groups.Supports) }
 
 // Check tells whether p can be enforced. A limit that is set and cannot be is a
 // [PolicyError] that names it, unless AllowDegraded does. It does not look at
@@ -172,7 +184,7 @@ func (h *Host) Check(p Policy) error {
 	if p.TmpSize < 0 || p.ShmSize < 0 {
 		return fmt.Errorf("jail: TmpSize %d, ShmSize %d: want bytes, or 0 for the default", p.TmpSize, p.ShmSize)
 	}
-	return checkLimits(h.level, p.Limits, h.degraded)
+	return checkLimits(h.level, p.Limits, h.groups.Supports, h.degraded)
 }
 
 // Close closes the jails that are still open, and the Host.
@@ -187,11 +199,18 @@ func (h *Host) Close() error {
 	for j := range h.jails {
 		jails = append(jails, j)
 	}
+	workers := slices.Collect(maps.Keys(h.workers))
 	h.mu.Unlock()
 
 	var errs []error
 	for _, j := range jails {
 		errs = append(errs, j.Close())
+	}
+	for _, id := range workers {
+		errs = append(errs, id.group.close())
+	}
+	if h.groups != nil {
+		errs = append(errs, h.groups.Close())
 	}
 	if h.starter != nil {
 		h.starter.close()

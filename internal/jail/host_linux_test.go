@@ -106,6 +106,13 @@ func TestAHangingBwrapHitsTheDeadline(t *testing.T) {
 
 func TestPolicyIsCheckedClosed(t *testing.T) {
 	t.Parallel()
+	// A limit that needs control groups is refused where there are none.
+	without := func(limit string) string {
+		if controlGroups(t) {
+			return ""
+		}
+		return limit
+	}
 	type check struct {
 		level    string
 		degraded []string
@@ -116,15 +123,17 @@ func TestPolicyIsCheckedClosed(t *testing.T) {
 		{level: "bwrap"},
 		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Processes: 10, Files: 20, Output: 5}}},
 		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{CPU: -1, Memory: -1, Workspace: -1, Processes: -1, Files: -1}}},
-		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{CPU: 0.5}}, limit: "cpu"},
-		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Memory: 1}}, limit: "memory"},
+		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{CPU: 0.5}}, limit: without("cpu")},
+		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Memory: 1}}, limit: without("memory")},
 		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Workspace: 1}}, limit: "workspace"},
 		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Memory: 1}}, degraded: []string{"memory"}},
-		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Memory: 1, CPU: 1}}, degraded: []string{"memory"}, limit: "cpu"},
+		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Memory: 1, CPU: 1}}, degraded: []string{"memory"}, limit: without("cpu")},
+		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Workspace: 1}}, degraded: []string{"workspace"}},
 		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Processes: -2}}, limit: "!"},
+		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{CPU: -0.5}}, limit: "!"},
 		{level: "bwrap", policy: jail.Policy{TmpSize: -1}, limit: "!"},
 		{level: "bwrap", policy: jail.Policy{Egress: []string{"example.org"}}, limit: "egress"},
-		{level: "none", policy: jail.Policy{Limits: jail.Limits{Processes: 10}}, limit: "processes"},
+		{level: "none", policy: jail.Policy{Limits: jail.Limits{Processes: 10}}, limit: without("processes")},
 		{level: "none", policy: jail.Policy{Limits: jail.Limits{Files: 10}}, limit: "files"},
 		{level: "none", policy: jail.Policy{Egress: []string{"example.org"}}, limit: "egress"},
 	}
@@ -140,12 +149,31 @@ func TestPolicyIsCheckedClosed(t *testing.T) {
 		}
 	}
 	h := open(t, jail.Options{Level: "bwrap"})
-	want := []string{"cpu: no cgroup support yet on this driver", "workspace: no quota support yet on this driver"}
-	if diff := cmp.Diff(want, h.Unenforced(jail.Limits{Memory: -1})); diff != "" {
-		t.Errorf("Unenforced (-want +got):\n%s", diff)
-	}
-	if got := open(t, jail.Options{Level: "none"}).Unenforced(jail.Limits{}); len(got) != 5 {
-		t.Errorf("Unenforced at none = %q, want all five", got)
+	none := open(t, jail.Options{Level: "none"})
+	for _, tt := range []struct {
+		h         *jail.Host
+		limits    jail.Limits
+		with, not []string // where there are control groups, and where not
+	}{
+		{h, jail.Limits{}, []string{"workspace"}, []string{"memory", "workspace", "processes"}},
+		{h, jail.Limits{Memory: -1, Processes: -1}, []string{"workspace"}, []string{"workspace"}},
+		{h, jail.Limits{CPU: 1, Workspace: -1}, nil, []string{"cpu", "memory", "processes"}},
+		{none, jail.Limits{}, []string{"workspace", "files"}, []string{"memory", "workspace", "processes", "files"}},
+	} {
+		want := tt.not
+		if controlGroups(t) {
+			want = tt.with
+		}
+		var got []string
+		for _, line := range tt.h.Unenforced(tt.limits) {
+			name, why, _ := strings.Cut(line, ": ")
+			if got = append(got, name); why == "" {
+				t.Errorf("no reason in %q", line)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Unenforced(%+v) at %s (-want +got):\n%s", tt.limits, tt.h.Level(), diff)
+		}
 	}
 }
 

@@ -30,8 +30,11 @@ const uidDir = "/run/agentflow-sandbox"
 type Identity struct {
 	UID, GID int
 
-	h    *Host
-	n    int // the reservation; -1: the host program's own user
+	h *Host
+	n int // the reservation; -1: the host program's own user
+	// group bounds what runs for the worker, together.
+	group workerGroup
+
 	once sync.Once
 	err  error
 }
@@ -41,7 +44,7 @@ type Identity struct {
 // worker's jails are closed.
 func (h *Host) Identity() (*Identity, error) {
 	if h.uids == nil {
-		return &Identity{UID: os.Getuid(), GID: os.Getgid(), h: h, n: -1}, nil
+		return h.known(&Identity{UID: os.Getuid(), GID: os.Getgid(), h: h, n: -1}), nil
 	}
 	for {
 		n, dirty, err := h.uids.Take()
@@ -56,8 +59,16 @@ func (h *Host) Identity() (*Identity, error) {
 				continue
 			}
 		}
-		return &Identity{UID: uid, GID: uid, h: h, n: n}, nil
+		return h.known(&Identity{UID: uid, GID: uid, h: h, n: n}), nil
 	}
+}
+
+// known lets Close find the identity's group.
+func (h *Host) known(id *Identity) *Identity {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.workers[id] = struct{}{}
+	return id
 }
 
 // Release gives the identity back, after killing what still runs as it. When
@@ -65,9 +76,15 @@ func (h *Host) Identity() (*Identity, error) {
 // the first return what the first did.
 func (id *Identity) Release() error {
 	id.once.Do(func() {
+		id.h.mu.Lock()
+		delete(id.h.workers, id)
+		id.h.mu.Unlock()
+		group := id.group.close()
 		if id.n < 0 {
+			id.err = group
 			return
 		}
+		defer func() { id.err = errors.Join(id.err, group) }()
 		if id.err = killUser(id.UID, killTime); id.err == nil {
 			id.err = id.h.uids.Release(id.n)
 			if errors.Is(id.err, reserve.ErrClosed) {

@@ -23,6 +23,7 @@ const closeTime = 10 * time.Second
 type Jail struct {
 	h      *Host
 	policy Policy
+	group  *memberGroup // nil: this host has none
 	home   string
 	nested bool // programs may make user namespaces
 	// writable are the paths inside of what is mounted for writing.
@@ -95,7 +96,12 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 			j.writable = append(j.writable, b.inside)
 		}
 	}
-	if err := j.open(ctx, binds); err != nil {
+	if j.group, err = h.join(p.Identity, p.Limits); err == nil {
+		if err = j.open(ctx, binds); err != nil && j.group != nil {
+			err = errors.Join(err, j.group.leave())
+		}
+	}
+	if err != nil {
 		h.mu.Lock()
 		delete(h.jails, j)
 		h.mu.Unlock()
@@ -143,7 +149,7 @@ func (j *Jail) open(ctx context.Context, binds []bind) (err error) {
 	defer stderr.Close()
 
 	if j.h.level == levelNone {
-		j.boss, err = j.h.startNone(theirs, stderr)
+		j.boss, err = j.h.startNone(j.group, theirs, stderr)
 	} else {
 		if st := j.h.stage; st != nil {
 			defer func() {
@@ -160,8 +166,8 @@ func (j *Jail) open(ctx context.Context, binds []bind) (err error) {
 				}
 			}
 		}
-		j.boss, err = j.h.startBwrap(j.policy.Identity, viewSpec{
-			tmp: or(j.policy.TmpSize, DefaultTmpSize), shm: or(j.policy.ShmSize, DefaultShmSize),
+		j.boss, err = j.h.startBwrap(j.policy.Identity, j.group, viewSpec{
+			tmp: j.sizeOf(j.policy.TmpSize, DefaultTmpSize, 2), shm: j.sizeOf(j.policy.ShmSize, DefaultShmSize, 4),
 			binds: binds, nestedUserNS: j.nested,
 		}, theirs, stderr)
 	}
@@ -247,6 +253,16 @@ func limitValue(v, def int) int64 {
 		return int64(def)
 	}
 	return int64(v)
+}
+
+// sizeOf is the size of a file system in memory, whose default is that part of
+// the worker's memory at most: no process's death frees what it takes, and with
+// no memory left the jail dies.
+func (j *Jail) sizeOf(size, def, part int64) int64 {
+	if size == 0 && j.group != nil && j.group.limits.Memory > 0 {
+		def = min(def, j.group.limits.Memory/part)
+	}
+	return or(size, def)
 }
 
 // flag is how a message carries a truth.
@@ -410,6 +426,9 @@ func (j *Jail) bury() {
 
 	for _, p := range procs {
 		p.exit(0, true)
+	}
+	if j.group != nil {
+		err = errors.Join(err, j.group.leave())
 	}
 	j.mu.Lock()
 	j.err = errors.Join(err, werr)

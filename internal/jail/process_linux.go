@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,9 +24,13 @@ type Process struct {
 	pid int
 	own *Jail // the jail that was made for it alone, or nil
 
-	exited chan struct{} // closed after status and lost are set
+	exited chan struct{} // closed after status, lost and oom are set
 	status unix.WaitStatus
 	lost   bool
+	oom    bool
+
+	oomKills int64       // of its group when it was started
+	killed   atomic.Bool // by its owner
 
 	pumps pumps
 	once  sync.Once
@@ -164,7 +169,7 @@ func (j *Jail) start(ctx context.Context, c Cmd, own *Jail) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{j: j, own: own, exited: make(chan struct{})}
+	p := &Process{j: j, own: own, exited: make(chan struct{}), oomKills: j.group.oomKills()}
 	if err := p.pumps.open(&c, j.owner()); err != nil {
 		return nil, err
 	}
@@ -255,6 +260,9 @@ func (p *Process) Signal(s os.Signal) error {
 		return os.ErrProcessDone
 	default:
 	}
+	if sig == syscall.SIGKILL {
+		p.killed.Store(true)
+	}
 	return p.order(&message{kind: msgSignal, about: p.id, nums: []int64{int64(sig)}})
 }
 
@@ -265,6 +273,7 @@ func (p *Process) Signal(s os.Signal) error {
 // fork with a session of its own) cannot be told from other programs any more
 // and ends with the jail.
 func (p *Process) Kill() error {
+	p.killed.Store(true)
 	err := p.order(&message{kind: msgKill, about: p.id})
 	if errors.Is(err, ErrClosed) || errors.Is(err, os.ErrProcessDone) {
 		return nil // the jail took it along
@@ -289,9 +298,21 @@ func (p *Process) order(m *message) error {
 	}
 }
 
+// wasClosed tells whether Close was called.
+func (j *Jail) wasClosed() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.closed
+}
+
 // exit records the end of the program. It is called once, by the jail.
 func (p *Process) exit(ws unix.WaitStatus, lost bool) {
 	p.status, p.lost = ws, lost
+	// A shell whose command was killed ends with 128 and the signal.
+	died := ws.Signaled() && ws.Signal() == syscall.SIGKILL || ws.Exited() && ws.ExitStatus() == 128+int(syscall.SIGKILL)
+	if (died || lost && !p.j.wasClosed()) && !p.killed.Load() {
+		p.oom = p.oomKills >= 0 && p.j.group.oomKills() > p.oomKills
+	}
 	close(p.exited)
 }
 
@@ -306,11 +327,11 @@ func (p *Process) Wait() error {
 		err := p.pumps.wait(time.Now().Add(WaitDelay))
 		switch {
 		case p.lost:
-			p.err = &ExitError{Code: -1, Signal: syscall.SIGKILL, Lost: true}
+			p.err = &ExitError{Code: -1, Signal: syscall.SIGKILL, Lost: true, OOM: p.oom}
 		case p.status.Signaled():
-			p.err = &ExitError{Code: -1, Signal: p.status.Signal()}
+			p.err = &ExitError{Code: -1, Signal: p.status.Signal(), OOM: p.oom}
 		case p.status.ExitStatus() != 0:
-			p.err = &ExitError{Code: p.status.ExitStatus()}
+			p.err = &ExitError{Code: p.status.ExitStatus(), OOM: p.oom}
 		default:
 			p.err = err
 		}

@@ -100,6 +100,7 @@ func serve(c *conn, hello *message, fds []int, outside bool) error {
 	if err := c.write(&message{kind: msgReady}, []int{pidfd}); err != nil {
 		return err
 	}
+	reserveThreads() // before the first program
 	unix.Close(pidfd)
 	for {
 		m, fds, err := c.read()

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/agentflow-go/sandbox/internal/cgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +19,9 @@ type starter struct {
 
 func newStarter() *starter {
 	s := &starter{work: make(chan func()), done: make(chan struct{})}
-	go func() {
+	// Not on the program's first thread: that one never ends, and what is done
+	// to it shows in /proc as if done to all of the program.
+	go cgroup.OffLeader(func() {
 		defer close(s.done)
 		// Never unlocked: the thread ends with the goroutine, after the last
 		// jail, and its keyring with it.
@@ -30,7 +33,7 @@ func newStarter() *starter {
 		for f := range s.work {
 			f()
 		}
-	}()
+	})
 	return s
 }
 
@@ -44,10 +47,23 @@ func (s *starter) do(f func()) {
 	<-finished
 }
 
-// start runs os.StartProcess on the thread.
-func (s *starter) start(name string, argv []string, attr *os.ProcAttr) (p *os.Process, err error) {
-	s.do(func() { p, err = os.StartProcess(name, argv, attr) })
-	return p, err
+// start runs os.StartProcess on the thread, so that the process begins in group,
+// unless that is nil. The process must not start another before finish, unless
+// that is nil too, was called; see [cgroup.Group.Start].
+func (s *starter) start(group *memberGroup, name string, argv []string, attr *os.ProcAttr) (p *os.Process, finish func() error, err error) {
+	s.do(func() {
+		if group == nil {
+			p, err = os.StartProcess(name, argv, attr)
+			return
+		}
+		p, finish, err = group.group.Start(attr, func() (*os.Process, error) { return os.StartProcess(name, argv, attr) })
+	})
+	if p != nil && err != nil {
+		_ = p.Kill()
+		_, _ = p.Wait() // killed
+		return nil, nil, err
+	}
+	return p, finish, err
 }
 
 // close ends the thread, which kills whatever it started that still runs.
@@ -67,5 +83,7 @@ func credential(uid, gid int) *syscall.Credential {
 
 // sysProcAttr is for a bwrap: another user, and dead with this program.
 func sysProcAttr(id *Identity) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Credential: credential(id.UID, id.GID), Pdeathsig: syscall.SIGKILL}
+	// A session of its own: what a terminal sends to the host program's group,
+	// as Ctrl-C does, is for the host program alone, which ends jails in order.
+	return &syscall.SysProcAttr{Credential: credential(id.UID, id.GID), Pdeathsig: syscall.SIGKILL, Setsid: true}
 }

@@ -1,0 +1,188 @@
+package jail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/agentflow-go/sandbox/internal/cgroup"
+)
+
+// jailTasks is how many processes and threads a jail may have for itself, on top
+// of what Limits.Processes grants to programs: bwrap, and the first process,
+// which dies if it is refused a thread that it needs.
+const jailTasks = 16
+
+// groupTime bounds the removal of a control group.
+const groupTime = 5 * time.Second
+
+// workerGroup is the control group of one worker. What its jails use together
+// is bounded by the loosest of their limits; below it there is one group for
+// each set of limits, as sessions of one worker may have different ones, and
+// only those have processes. The zero value has no group yet.
+type workerGroup struct {
+	mu      sync.Mutex // guards the rest, and what the members count
+	group   *cgroup.Group
+	limits  cgroup.Limits // the loosest so far; Pids without the jails' own
+	members map[cgroup.Limits]*memberGroup
+	jails   int
+}
+
+// memberGroup is the group of those jails of a worker that have equal limits.
+type memberGroup struct {
+	w      *workerGroup
+	group  *cgroup.Group
+	limits cgroup.Limits
+	jails  int
+}
+
+// groupLimits are l's as the host can have them: defaults filled in, and those
+// left out that it cannot enforce, which [Host.Check] has allowed.
+func (h *Host) groupLimits(l Limits) cgroup.Limits {
+	var c cgroup.Limits
+	if h.groups.Supports(cgroup.Memory) == nil {
+		c.Memory = max(0, or(l.Memory, DefaultMemory))
+	}
+	if h.groups.Supports(cgroup.CPU) == nil {
+		c.CPU = max(0, l.CPU)
+	}
+	if h.groups.Supports(cgroup.Pids) == nil {
+		c.Pids = int(max(0, limitValue(l.Processes, DefaultProcesses)))
+	}
+	return c
+}
+
+// join returns the group for a jail with limits l, which is counted in; nil if
+// this host has no control groups. The jail leaves it when nothing of it runs.
+func (h *Host) join(id *Identity, l Limits) (*memberGroup, error) {
+	if !h.groups.Any() {
+		return nil, nil
+	}
+	c, w := h.groupLimits(l), &id.group
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m, err := w.join(h, c)
+	if err == nil {
+		return m, nil
+	}
+	if m == nil && w.jails == 0 {
+		err = errors.Join(err, w.drop())
+	}
+	for _, x := range limits(h.level, l, h.groups.Supports) {
+		if x.set && x.group && !slices.Contains(h.degraded, x.name) {
+			return nil, &PolicyError{Limit: x.name, Reason: "its control group cannot be made: " + err.Error(), Remedy: x.remedy}
+		}
+	}
+	h.log.Warn("a worker's programs run without the default limits", "error", err)
+	return nil, nil
+}
+
+// join is [Host.join] for limits as they are set. The caller holds mu.
+func (w *workerGroup) join(h *Host, c cgroup.Limits) (_ *memberGroup, err error) {
+	all := c
+	if w.group != nil {
+		all = loosest(w.limits, c)
+	}
+	// The worker's own first: no group below may have more than it.
+	total := withJails(all, w.jails+1)
+	if w.group == nil {
+		if w.group, err = h.groups.New("worker-"+strconv.FormatInt(h.lastGroup.Add(1), 10), total); err != nil {
+			return nil, err
+		}
+	} else if err := w.group.Set(total); err != nil {
+		return nil, err
+	}
+	w.limits = all
+	m := w.members[c]
+	if m == nil {
+		m = &memberGroup{w: w, limits: c}
+		if m.group, err = w.group.New("limits-"+strconv.FormatInt(h.lastGroup.Add(1), 10), withJails(c, 1)); err != nil {
+			return nil, err
+		}
+		if w.members == nil {
+			w.members = map[cgroup.Limits]*memberGroup{}
+		}
+		w.members[c] = m
+	} else if err := m.group.Set(withJails(c, m.jails+1)); err != nil {
+		return m, err
+	}
+	m.jails++
+	w.jails++
+	return m, nil
+}
+
+// leave counts a jail out. The last one takes the group along, and with it what
+// escaped its first process, as a daemon can under level none.
+func (m *memberGroup) leave() error {
+	w := m.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m.jails--
+	w.jails--
+	if m.jails > 0 {
+		return errors.Join(m.group.Set(withJails(m.limits, m.jails)), w.group.Set(withJails(w.limits, w.jails)))
+	}
+	delete(w.members, m.limits)
+	return end(m.group)
+}
+
+// drop removes the worker's group with all that is in it. The caller holds mu.
+func (w *workerGroup) drop() error {
+	g := w.group
+	if g == nil {
+		return nil
+	}
+	w.group, w.members, w.jails = nil, nil, 0
+	return end(g)
+}
+
+// close is drop for those who do not hold mu.
+func (w *workerGroup) close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.drop()
+}
+
+// end kills what is in a group and removes it.
+func end(g *cgroup.Group) error {
+	ctx, cancel := context.WithTimeout(context.Background(), groupTime)
+	defer cancel()
+	if err := errors.Join(g.Kill(ctx), g.Remove(ctx)); err != nil {
+		return fmt.Errorf("jail: %w", err)
+	}
+	return nil
+}
+
+// oomKills is how many processes of the jail's group died for want of memory;
+// -1 if nobody counts.
+func (m *memberGroup) oomKills() int64 {
+	if m == nil {
+		return -1
+	}
+	return m.group.OOMKills()
+}
+
+// loosest returns limits that are nowhere tighter than a or b.
+func loosest(a, b cgroup.Limits) cgroup.Limits {
+	return cgroup.Limits{Memory: looser(a.Memory, b.Memory), CPU: looser(a.CPU, b.CPU), Pids: looser(a.Pids, b.Pids)}
+}
+
+// looser is the higher one, where 0 is the highest.
+func looser[T int | int64 | float64](a, b T) T {
+	if a == 0 || b == 0 {
+		return 0
+	}
+	return max(a, b)
+}
+
+// withJails grants the first processes of so many jails what they need.
+func withJails(c cgroup.Limits, jails int) cgroup.Limits {
+	if c.Pids > 0 {
+		c.Pids += jails * jailTasks
+	}
+	return c
+}
