@@ -37,10 +37,10 @@ type Dial struct {
 // effort; -1 means no limit; any other value is required, and a host that
 // cannot enforce it refuses with [ErrCannotEnforce].
 type Limits struct {
-	CPU       float64 // processors
-	Memory    int64   // bytes, all processes of the worker together
+	CPU       float64 // processors, all processes of the worker together; default none
+	Memory    int64   // bytes, all processes of the worker together; default 2 GiB
 	Workspace int64   // bytes in the worker's directory
 	Output    int64   // bytes of output that a result carries
-	Processes int     // at once; default 256
+	Processes int     // and threads, all of the worker at once; default 256
 	Files     int     // descriptors a process; default 1024
 }

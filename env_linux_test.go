@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/cgroup"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -167,6 +168,13 @@ func TestLevelsAndLimits(t *testing.T) {
 	limits := func(l sandbox.Limits, degraded ...string) sandbox.Confinement {
 		return sandbox.Confinement{Limits: l, AllowDegraded: degraded}
 	}
+	memory := struct {
+		code  sandbox.Code
+		level string
+	}{0, "bwrap"}
+	if !canLimitMemory(t) {
+		memory.code, memory.level = sandbox.ErrCannotEnforce, ""
+	}
 	tests := []struct {
 		name    string
 		confine sandbox.Confinement
@@ -178,8 +186,10 @@ func TestLevelsAndLimits(t *testing.T) {
 		{"none", sandbox.Confinement{Level: "none"}, 0, "none"},
 		{"not there yet", sandbox.Confinement{Level: "native"}, sandbox.ErrCannotEnforce, ""},
 		{"processes and files", limits(sandbox.Limits{Processes: 64, Files: 256}), 0, "bwrap"},
-		{"memory", limits(sandbox.Limits{Memory: 1 << 30}), sandbox.ErrCannotEnforce, ""},
+		{"memory", limits(sandbox.Limits{Memory: 1 << 30}), memory.code, memory.level},
 		{"memory degraded", limits(sandbox.Limits{Memory: 1 << 30}, "memory"), 0, "bwrap"},
+		{"workspace", limits(sandbox.Limits{Workspace: 1 << 30}), sandbox.ErrCannotEnforce, ""},
+		{"workspace degraded", limits(sandbox.Limits{Workspace: 1 << 30}, "workspace"), 0, "bwrap"},
 		{"egress", sandbox.Confinement{Egress: sandbox.Egress{Allow: []string{"example.com"}}}, sandbox.ErrCannotEnforce, ""},
 	}
 	for _, tt := range tests {
@@ -209,6 +219,43 @@ func TestLevelsAndLimits(t *testing.T) {
 	}
 }
 
+// canLimitMemory tells whether this user has control groups with memory.
+func canLimitMemory(t *testing.T) bool {
+	t.Helper()
+	r, err := cgroup.Open(cgroup.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	return r.Supports(cgroup.Memory) == nil
+}
+
+func TestRunningOutOfMemoryShows(t *testing.T) {
+	t.Parallel()
+	if !canLimitMemory(t) {
+		t.Skip("this user has no control groups with memory")
+	}
+	var reg sandbox.Registry
+	var end error
+	b := sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "b"}, sandbox.BackendFuncs[sandbox.Env]{
+		OpenFunc: func(_ context.Context, env sandbox.Env) (sandbox.Env, error) { return env, nil },
+	})
+	tool := sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "hog"}, sandbox.Method(func(env sandbox.Env, ctx context.Context, _ empty) (empty, error) {
+		p, err := env.Start(ctx, sandbox.Cmd{Path: "python3", Args: []string{"-c", "x = b'x' * (512 << 20)"}})
+		if err == nil {
+			end = p.Wait()
+		}
+		return empty{}, err
+	}))
+	sb := newSandbox(t, &reg, sandbox.Options{Confine: sandbox.Confinement{Limits: sandbox.Limits{Memory: 192 << 20}}})
+	if _, err := tool.Call(t.Context(), sb.Worker("w"), empty{}); err != nil {
+		t.Fatal(err)
+	}
+	if e, ok := errors.AsType[*sandbox.ExitError](end); !ok || !e.OOM || !strings.Contains(e.Error(), "out of memory") {
+		t.Errorf("Wait() = %v, want an ExitError with OOM", end)
+	}
+}
+
 func TestSessionsMayOnlyNarrow(t *testing.T) {
 	t.Parallel()
 	var reg sandbox.Registry
@@ -220,6 +267,7 @@ func TestSessionsMayOnlyNarrow(t *testing.T) {
 		"files":          {Limits: sandbox.Limits{Files: 201}},
 		"no limit":       {Limits: sandbox.Limits{Files: -1}},
 		"default":        {Limits: sandbox.Limits{Processes: 100_000}},
+		"default memory": {Limits: sandbox.Limits{Memory: 1 << 40}},
 		"egress":         {Egress: sandbox.Egress{Allow: []string{"*"}}},
 		"allow degraded": {AllowDegraded: []string{"files"}},
 	} {

@@ -43,7 +43,7 @@ type namedLimit struct {
 func (l Limits) list() []namedLimit {
 	return []namedLimit{
 		{"cpu", l.CPU, 0},
-		{"memory", float64(l.Memory), 0},
+		{"memory", float64(l.Memory), jail.DefaultMemory},
 		{"workspace", float64(l.Workspace), 0},
 		{"output", float64(l.Output), 0},
 		{"processes", float64(l.Processes), jail.DefaultProcesses},

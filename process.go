@@ -62,7 +62,7 @@ func (p *Process) Kill() error { return p.p.Kill() }
 func (p *Process) Wait() error {
 	err := p.p.Wait()
 	if e, ok := errors.AsType[*jail.ExitError](err); ok {
-		ee := &ExitError{Code: e.Code, Lost: e.Lost}
+		ee := &ExitError{Code: e.Code, Lost: e.Lost, OOM: e.OOM}
 		if e.Signal != 0 {
 			ee.Signal = e.Signal
 		}
@@ -76,9 +76,12 @@ type ExitError struct {
 	Code   int       // exit status; -1 when a signal ended it
 	Signal os.Signal // the signal that ended it; nil when it exited
 	Lost   bool      // its end was not seen, because its whole jail went away
+	// OOM: it was killed, or ended with 137 as a shell does whose command was,
+	// while the worker's memory limit, or the host's memory, was exhausted.
+	OOM bool
 }
 
 func (e *ExitError) Error() string {
 	n, _ := e.Signal.(syscall.Signal) // 0 for none
-	return (&jail.ExitError{Code: e.Code, Signal: n, Lost: e.Lost}).Error()
+	return (&jail.ExitError{Code: e.Code, Signal: n, Lost: e.Lost, OOM: e.OOM}).Error()
 }
