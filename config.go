@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/agentflow-go/sandbox/internal/wire"
 )
 
 // Config is a configuration file, checked and with its variables expanded. It
@@ -22,7 +20,6 @@ import (
 // [Config.Options]; what it says of the HTTP server is in [Config.Server].
 // Everything that a file can say, [Options] and Go code can say too.
 type Config struct {
-	tree     map[string]any // the file as understood
 	server   ServerConfig
 	options  Options // without Registry and Logger
 	entries  []configEntry
@@ -136,7 +133,6 @@ func ParseConfig(data []byte, env func(name string) (string, bool)) (*Config, er
 		return nil, &ConfigError{Problems: []Problem{*problem}}
 	}
 	r := configReader{env: env, order: order, config: &Config{
-		tree:   tree,
 		server: ServerConfig{Addr: joinAddr(defaultHost, defaultPort)},
 	}}
 	r.root(tree)
@@ -149,7 +145,7 @@ func ParseConfig(data []byte, env func(name string) (string, bool)) (*Config, er
 // DefaultConfig is the configuration that a server runs without a file: every
 // component that needs nothing configured, and nothing else.
 func DefaultConfig(known ...Component) *Config {
-	c := &Config{tree: map[string]any{}, server: ServerConfig{Addr: joinAddr(defaultHost, defaultPort)}}
+	c := &Config{server: ServerConfig{Addr: joinAddr(defaultHost, defaultPort)}}
 	for _, comp := range known {
 		if !comp.Default {
 			continue
@@ -162,12 +158,6 @@ func DefaultConfig(known ...Component) *Config {
 			kind: comp.Kind, path: []string{parent, comp.Key},
 			section: Section{Name: comp.Key, Raw: json.RawMessage("{}")},
 		})
-		group, _ := c.tree[parent].(map[string]any)
-		if group == nil {
-			group = map[string]any{}
-			c.tree[parent] = group
-		}
-		group[comp.Key] = map[string]any{}
 	}
 	return c
 }
@@ -189,7 +179,3 @@ func (c *Config) SessionTTL() time.Duration {
 // Warnings returns what in the file has no effect here, or not the one that
 // might be expected.
 func (c *Config) Warnings() []Problem { return slices.Clone(c.warnings) }
-
-// MarshalJSON returns the configuration as it was understood: comments are
-// removed and variables expanded, so that secrets are in it.
-func (c *Config) MarshalJSON() ([]byte, error) { return wire.Marshal(c.tree) }

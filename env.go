@@ -26,6 +26,15 @@ func (e Env) Decode(v any) error {
 	return nil
 }
 
+// Limits returns the limits of the session's policy. Those that bound results
+// (Output) are for the backend to keep, the others are the jail's.
+func (e Env) Limits() Limits {
+	if e.owner == nil {
+		return Limits{}
+	}
+	return e.owner.policyOf().Limits
+}
+
 // Workspace returns the worker's directory on the host, made on first use (a
 // session that owns no files costs no directory). In Warmup there is none. A
 // hostile process may be at work inside: open what is in it through os.Root,

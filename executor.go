@@ -186,7 +186,7 @@ const (
 
 // ToolFilter selects tools of a listing.
 type ToolFilter struct {
-	// Allowed holds names and patterns; empty: all. An entry matches a tool's
+	// Allowed holds names and patterns; nil: all, empty: none. An entry matches a tool's
 	// full name or alias, also after exchanging the first separator (vm-click
 	// for vm:click); a trailing * after a separator makes it a prefix (vm:*).
 	Allowed []string

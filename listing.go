@@ -22,7 +22,7 @@ func (f ToolFilter) Match(t ToolInfo) bool {
 	if t.Hidden && !f.Hidden {
 		return false
 	}
-	if len(f.Allowed) == 0 {
+	if f.Allowed == nil {
 		return true
 	}
 	names := append([]string{t.FullName, strings.Replace(t.FullName, ":", "-", 1)}, t.Aliases...)

@@ -108,6 +108,7 @@ func TestToolsAreListedAndFiltered(t *testing.T) {
 		want    string
 	}{
 		{nil, false, "echo util:echo web:search doc:search mcp:server.tool my_api:ping ds_read_csv vm:double_click vm:click vm:status text2sql:get_schema text2sql:status"},
+		{[]string{}, false, ""},
 		{[]string{"vm-*"}, false, "vm:double_click vm:click vm:status"},
 		{[]string{"vm_*", "echo"}, false, "echo vm:double_click vm:click vm:status"},
 		{[]string{"vm:click", "text2sql-get_schema"}, false, "vm:click text2sql:get_schema"},

@@ -168,6 +168,8 @@ func (sb *Sandbox) Status(ctx context.Context) (Status, error) {
 
 // health asks a backend, without waiting for one that hangs.
 func (sb *Sandbox) health(ctx context.Context, b *backendEntry) error {
+	ctx, cancel := context.WithTimeout(ctx, sb.opts.CloseGrace)
+	defer cancel()
 	done := sb.spawn("health of", b.spec.Name, func() error { return b.health(ctx) })
 	select {
 	case err := <-done:

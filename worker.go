@@ -39,6 +39,14 @@ func (w *Worker) Execute(ctx context.Context, tool string, params any) Response 
 	return w.execute(ctx, tool, params, "")
 }
 
+// Do runs a tool as [Executor.Execute] does, with everything that a request
+// can say: a time limit, a trace id, who listens to events. The request's
+// Worker is w, whatever it says.
+func (w *Worker) Do(ctx context.Context, req Request) Response {
+	req.Worker = w.id
+	return w.ex.Execute(ctx, req)
+}
+
 func (w *Worker) execute(ctx context.Context, tool string, params any, trace string) Response {
 	raw, ok := params.(json.RawMessage)
 	if !ok && params != nil {
@@ -61,6 +69,12 @@ func (w *Worker) CreateSession(ctx context.Context, backend string, o SessionOpt
 func (w *Worker) DestroySession(ctx context.Context, backend string) error {
 	_, err := w.ex.DestroySession(ctx, w.id, backend)
 	return err
+}
+
+// RefreshSession restarts the idle time of the worker's explicit session in a
+// backend; see [Executor].
+func (w *Worker) RefreshSession(ctx context.Context, backend string) (SessionInfo, error) {
+	return w.ex.RefreshSession(ctx, w.id, backend)
 }
 
 // Sessions lists the worker's live sessions.

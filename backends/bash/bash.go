@@ -80,6 +80,16 @@ func outputLimit(n, def int) (int, error) {
 	return n, nil
 }
 
+// outputLimit returns how many bytes a call returns at most, given what it asks
+// for: no more than the policy's limit on output.
+func (s *Shell) outputLimit(n int) (int, error) {
+	most, err := outputLimit(n, s.set.MaxOutput)
+	if limit := s.env.Load().Limits().Output; err == nil && limit > 0 {
+		most = int(min(int64(most), limit))
+	}
+	return most, err
+}
+
 // Tools are the typed handles of the tools.
 type Tools struct {
 	Run    *sandbox.Tool[RunInput, RunOutput]

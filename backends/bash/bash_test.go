@@ -176,6 +176,20 @@ func TestLongOutputIsCutAndKept(t *testing.T) {
 	}
 }
 
+func TestPolicyBoundsOutput(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, bash.Config{})
+	if _, err := b.w.CreateSession(t.Context(), "bash", sandbox.SessionOptions{
+		Confinement: &sandbox.Confinement{Limits: sandbox.Limits{Output: 100}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := b.sh.Run.Call(t.Context(), b.w, bash.RunInput{Command: "seq 1000", MaxOutput: 5000})
+	if err != nil || !out.Truncated || len(out.Stdout) > 250 || out.OutputPath == "" {
+		t.Errorf("seq 1000 under a limit of 100 bytes = %d bytes, truncated %v, whole in %q, %v", len(out.Stdout), out.Truncated, out.OutputPath, err)
+	}
+}
+
 func TestHostileOutputDirectory(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, bash.Config{})

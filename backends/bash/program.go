@@ -140,7 +140,7 @@ func (s *Shell) Output(ctx context.Context, in OutputInput) (OutputOutput, error
 	if err != nil {
 		return OutputOutput{}, err
 	}
-	most, err := outputLimit(in.MaxOutput, s.set.MaxOutput)
+	most, err := s.outputLimit(in.MaxOutput)
 	if err != nil {
 		return OutputOutput{}, err
 	}

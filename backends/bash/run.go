@@ -59,7 +59,7 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 	if limit == 0 {
 		limit, _ = seconds("timeout", s.set.Timeout, defaultTimeout)
 	}
-	most, err := outputLimit(in.MaxOutput, s.set.MaxOutput)
+	most, err := s.outputLimit(in.MaxOutput)
 	if err != nil {
 		return RunOutput{}, err
 	}

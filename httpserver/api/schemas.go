@@ -57,10 +57,7 @@ func toolSchemas(ctx context.Context, q *request) reply {
 		return failure(err)
 	}
 	names := newSchemaNames(all)
-	var allowed []string
-	for _, entry := range query["allowed"] {
-		allowed = append(allowed, strings.FieldsFunc(entry, func(r rune) bool { return r == ',' || r == ' ' })...)
-	}
+	allowed := allowedNames(query["allowed"])
 	list, functions := []schemaView{}, []functionView{}
 	for _, t := range all {
 		name := names.of[t.FullName]

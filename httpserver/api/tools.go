@@ -45,11 +45,20 @@ func viewTool(t sandbox.ToolInfo) toolView {
 	return v
 }
 
+// allowedNames splits the entries of a filter, which may be separated by commas
+// or spaces too. As the protocol has it, none allow everything.
+func allowedNames(entries []string) (names []string) {
+	for _, entry := range entries {
+		names = append(names, strings.FieldsFunc(entry, func(r rune) bool { return r == ',' || r == ' ' })...)
+	}
+	return names
+}
+
 // listTools lists the tools. Beyond the protocol, allowed (repeatable) selects
 // some by name or pattern.
 func listTools(ctx context.Context, q *request) reply {
 	query := q.r.URL.Query()
-	filter := sandbox.ToolFilter{Allowed: query["allowed"]}
+	filter := sandbox.ToolFilter{Allowed: allowedNames(query["allowed"])}
 	if query.Has("include_hidden") {
 		hidden, ok := parseFlag(query.Get("include_hidden"))
 		if !ok {

@@ -32,6 +32,9 @@ type toolView struct {
 
 // Tools lists the server's tools; see [sandbox.Executor].
 func (c *Client) Tools(ctx context.Context, f sandbox.ToolFilter) ([]sandbox.ToolInfo, error) {
+	if f.Allowed != nil && len(f.Allowed) == 0 { // nothing is allowed, which a query cannot say
+		return []sandbox.ToolInfo{}, nil
+	}
 	query := url.Values{"allowed": f.Allowed, "include_hidden": {strconv.FormatBool(f.Hidden)}}
 	a, err := c.send(ctx, &message{method: http.MethodGet, path: "/api/v1/tools?" + query.Encode()})
 	if err != nil {
