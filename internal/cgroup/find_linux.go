@@ -166,7 +166,7 @@ func reason(dir string, err error) error {
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w: this user may not make groups with limits in %s (%v); run the program as root, or where control groups "+
-			"are delegated to it: systemd-run --user --scope -p Delegate=yes …", ErrUnsupported, dir, err)
+			"are delegated to it: systemd-run --user --scope -p Delegate=yes -p DelegateSubgroup=main …", ErrUnsupported, dir, err)
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%w: %s is mounted read-only, as in most containers; mount it writable (Docker: --privileged, or --cgroupns=private with a writable /sys/fs/cgroup)",
 			ErrUnsupported, dir)
