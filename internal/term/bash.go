@@ -87,7 +87,7 @@ func startBash(ctx context.Context, o Options, t *tty, stderr *os.File, base int
 	}
 	b.proc, err = o.Start(ctx, Spec{
 		Path:  o.Bash,
-		Args:  []string{"--norc", "--noprofile", "--noediting", "-i"},
+		Args:  arguments(),
 		Dir:   o.Dir,
 		Env:   append(append([]string(nil), o.Env...), "HISTFILE=", "PROMPT_COMMAND="+boot),
 		Files: files,
@@ -179,6 +179,19 @@ func (b *bash) send(in, tick string) error {
 		}
 	}
 	return nil
+}
+
+// arguments are bash's, by which it is known too.
+func arguments() []string { return []string{"--norc", "--noprofile", "--noediting", "-i"} }
+
+// replaced reports whether the shell has become another program, by exec.
+func (b *bash) replaced(t *tty) bool {
+	_, shell := t.foreground()
+	if shell <= 1 {
+		return false // not visible from here
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", shell))
+	return err == nil && !bytes.HasSuffix(line, []byte("\x00"+strings.Join(arguments(), "\x00")+"\x00"))
 }
 
 func (b *bash) alive() bool {

@@ -74,10 +74,17 @@ func (t *tty) peer() (*os.File, error) {
 	return f, nil
 }
 
+const lineDiscipline = 0 // N_TTY, a terminal's usual one
+
 // restore puts the terminal's settings back, and restarts output that was
 // stopped, whatever programs did to them.
 func (t *tty) restore() error {
 	return control(t.slave, func(fd int) error {
+		if n, err := unix.IoctlGetInt(fd, unix.TIOCGETD); err != nil || n != lineDiscipline {
+			if err := unix.IoctlSetPointerInt(fd, unix.TIOCSETD, lineDiscipline); err != nil {
+				return err
+			}
+		}
 		now, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package term
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,10 +54,11 @@ var (
 )
 
 const (
-	startLimit = 10 * time.Second       // for bash to take a command
-	killLimit  = time.Second            // for bash to report after its children were killed
-	hearsay    = 50 * time.Millisecond  // for a report to overtake the prompt that follows it
-	healLimit  = 500 * time.Millisecond // the same to come after a healing
+	startLimit  = 10 * time.Second       // for bash to take a command
+	killLimit   = time.Second            // for bash to report after its children were killed
+	settleLimit = 3 * time.Second        // for bash to run an empty command
+	hearsay     = 50 * time.Millisecond  // for a report to overtake the prompt that follows it
+	healLimit   = 500 * time.Millisecond // the same to come after a healing
 )
 
 func newRun(s *Shell, c Command, text string) *run {
@@ -82,7 +84,7 @@ func (r *run) do(ctx context.Context) error {
 	s := r.s
 	defer func() {
 		r.res.Stdout, r.res.Stderr = r.out.result(), r.err.result()
-		r.res.Dir = s.dir
+		r.res.Dir = cmp.Or(s.dir, s.o.Dir)
 		r.res.Duration = time.Since(began)
 	}()
 	if err := ctx.Err(); err != nil {
@@ -100,15 +102,19 @@ func (r *run) do(ctx context.Context) error {
 			return err
 		}
 	}
-	s.stdout.begin(r.out.write)
-	if s.stderr != nil {
-		s.stderr.begin(r.err.write)
-	}
+	s.begin(r)
 	err := r.attempt(ctx)
 	if errors.Is(err, errUnbegun) {
 		// Nothing of it ran.
 		r.restarted(err.Error())
-		if err = s.start(context.WithoutCancel(ctx)); err == nil {
+		err = s.start(context.WithoutCancel(ctx))
+		r.step, r.cause = running, ctx.Err()
+		switch {
+		case err != nil:
+		case r.cause != nil:
+			r.res.ExitCode = -1
+		default:
+			s.begin(r) // the terminal may be another
 			err = r.attempt(ctx)
 		}
 	}
@@ -136,6 +142,7 @@ func (r *run) do(ctx context.Context) error {
 	case ferr != nil:
 		r.restarted(ferr.Error())
 	}
+	s.spoilt = ferr != nil
 	if r.res.Restarted && (err != nil || ferr != nil || !s.bash.alive()) {
 		if err := s.start(context.WithoutCancel(ctx)); err != nil {
 			return err
@@ -169,7 +176,7 @@ func (r *run) attempt(ctx context.Context) error {
 	r.nonces = len(r.nonce) + 2
 	var sent chan error
 	if len(in) <= 32<<10 {
-		if err := b.send(in, "\n"); err != nil && b.alive() {
+		if err := b.send(in, "\n"); err != nil { // bash has ended
 			return fmt.Errorf("%w: %w", errUnbegun, err)
 		}
 	} else { // longer than the pipe: bash has to read meanwhile
@@ -188,31 +195,44 @@ func (r *run) attempt(ctx context.Context) error {
 		defer t.Stop()
 		timeout = t.C
 	}
-	start := time.NewTimer(startLimit)
+	// Bash reads a pipe byte by byte.
+	start := time.NewTimer(startLimit + time.Duration(len(in))*10*time.Microsecond)
 	defer start.Stop()
 	next := newStopped() // the next step of ending the command
 	defer next.Stop()
 	doubt := newStopped() // bash prompts, but has not reported
 	defer doubt.Stop()
+	eaten := newStopped() // the interrupt may have taken the nonce from bash
+	defer eaten.Stop()
+	if r.step != running {
+		eaten.Reset(hearsay)
+	}
 	healed := false
-	done := ctx.Done()
+	done, mute := ctx.Done(), b.mute
 
 	for {
 		select {
 		case ts := <-b.tokens:
 			if r.take(ts) {
-				if !r.begun {
+				switch {
+				case r.begun:
+				case r.step == running:
 					return errUnbegun
+				default: // our interrupt came before the command did
+					r.res.ExitCode = 128 + int(unix.SIGINT)
 				}
 				return nil
 			}
 		case <-b.exited:
 			return r.ended()
-		case <-b.mute:
+		case <-mute:
 			if waitFor(b.exited, healLimit) {
 				return r.ended()
 			}
-			return r.broken() // it closed its descriptors, and lives
+			if !b.replaced(s.term) {
+				return r.broken() // it closed its descriptors, and lives
+			}
+			mute = nil // by exec; the program's end is the shell's
 		case n := <-b.notes.prompts:
 			if n == s.seq && !healed {
 				doubt.Reset(hearsay)
@@ -235,10 +255,22 @@ func (r *run) attempt(ctx context.Context) error {
 			}
 		case <-timeout:
 			r.cause, timeout, done = errTimeout, nil, nil
+			if r.step == ending {
+				return r.broken() // not even an empty command: see settle
+			}
 			r.end(next)
+			eaten.Reset(hearsay)
 		case <-done:
 			r.cause, timeout, done = ctx.Err(), nil, nil
 			r.end(next)
+			eaten.Reset(hearsay)
+		case <-eaten.C:
+			if n, err := r.unread(); err == nil && n == 0 {
+				if err := b.send("N"+r.nonce+"\x00", ""); err != nil && b.alive() {
+					return r.broken()
+				}
+			}
+			eaten.Reset(hearsay)
 		case <-s.closing:
 			return r.broken()
 		case <-next.C:
@@ -261,7 +293,7 @@ func (r *run) settle(ctx context.Context) error {
 			return nil
 		}
 		s.status = 0
-		empty := &run{s: s, out: r.out, err: r.err, step: ending}
+		empty := &run{s: s, c: Command{Timeout: settleLimit}, out: r.out, err: r.err, step: ending}
 		if err := empty.attempt(context.WithoutCancel(ctx)); err != nil {
 			return errBroken
 		}
@@ -325,12 +357,17 @@ func (r *run) ended() error {
 // taken reports whether bash has read the command: what follows it, the nonce,
 // is then all that is left in the pipe.
 func (r *run) taken() bool {
-	n := 0
-	err := control(r.s.bash.in, func(fd int) (err error) {
+	n, err := r.unread()
+	return err != nil || n <= r.nonces
+}
+
+// unread returns the number of bytes in the command pipe.
+func (r *run) unread() (n int, err error) {
+	err = control(r.s.bash.in, func(fd int) (err error) {
 		n, err = unix.IoctlGetInt(fd, unix.TIOCINQ)
 		return err
 	})
-	return err != nil || n <= r.nonces
+	return n, err
 }
 
 // take reads a part of bash's report; it reports whether that is complete.
@@ -350,7 +387,7 @@ func (r *run) take(ts []string) bool {
 			}
 			r.res.ExitCode, s.status, s.flags = code, max(code, 0), r.fields[2]
 			r.begun = r.fields[3] != "2"
-			if dir := strings.TrimSuffix(r.fields[4], "\n"); dir != "" {
+			if dir := strings.TrimSuffix(r.fields[4], "\n"); dir != "" { // printed as by pwd
 				s.dir = dir
 			}
 			return true
@@ -422,10 +459,7 @@ func (r *run) fenceOne(st *stream, w *os.File) error {
 func (r *run) last(p []byte) {
 	// After everything on the terminal: the fence comes first.
 	if err := r.fence(); err == nil {
-		r.s.stdout.begin(r.out.write)
-		if r.s.stderr != nil {
-			r.s.stderr.begin(r.err.write)
-		}
+		r.s.begin(r)
 	}
 	r.out.write(p)
 }

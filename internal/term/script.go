@@ -101,15 +101,17 @@ func (s script) promptCommand() string {
 // run again elsewhere. Until it is, standard error stays aside (f is 2).
 func (s script) control() string {
 	const t = `@ns=$?; ` +
-		`@nr() { if [[ ${PWD-} -ef . ]]; then builtin printf '%s\0%s\0%s\0%s\0%s\0' "${@nc#N}" "$@ns" "$-" "${@nf-}" "$PWD" >&@OUT; ` +
+		`@nr() { if [[ ${PWD-} -ef . ]]; then builtin printf '%s\0%s\0%s\0%s\0%s\n\0' "${@nc#N}" "$@ns" "$-" "${@nf-}" "$PWD" >&@OUT; ` +
 		`else { builtin printf '%s\0%s\0%s\0%s\0' "${@nc#N}" "$@ns" "$-" "${@nf-}"; builtin pwd || builtin :; builtin printf '\0'; } >&@OUT; fi; }; ` +
 		`@nx() { builtin return "$@ns"; }; ` +
 		`@nb() { @ns=$?; while @nc=; builtin mapfile -d '' -n 1 -t -u @IN @nc && [[ -n ${@nc-} ]]; do case "$@nc" in ` +
 		`"C@k".*) @nf=2 @ns=${@nc##*:} @nq=${@nc%:*}; PS1="<${@nq#C}>"; builtin mapfile -d '' -n 1 -t -u @IN @nc; ` +
 		`if builtin printf '' && builtin eval ''; then @nf=@ERR; else @nc=; fi; builtin return "$@ns";; ` +
 		`N*) @nr;; esac; done; @nc=; }; ` +
-		`@na() { @ns=$?; builtin mapfile -d '' -n 1 -t -u @IN @nc; case "${@nc-}" in N*) @nr;; esac; ` +
-		`@nc=; builtin unset -v PROMPT_COMMAND; PROMPT_COMMAND=@P; PS1="<${@nq#C}>"; builtin return 0; }; ` +
+		`@na() { @ns=$?; [[ ${PROMPT_COMMAND[*]-} == @P ]] || { builtin unset -v PROMPT_COMMAND || builtin exit "$@ns"; PROMPT_COMMAND=@P; }; ` +
+		`case ":$SHELLOPTS:" in *:vi:*|*:emacs:*) builtin set +o vi +o emacs;; esac; ` +
+		`builtin mapfile -d '' -n 1 -t -u @IN @nc; case "${@nc-}" in N*) @nr;; esac; ` +
+		`@nc=; PS1="<${@nq#C}>"; builtin return 0; }; ` +
 		`PROMPT_COMMAND=@P; PS1= PS2= PS0=; @nx`
 	return strings.ReplaceAll(s.fill(t), "@P", quote(s.promptCommand()))
 }

@@ -94,8 +94,9 @@ type Shell struct {
 	dir    string
 	status int // of the last command
 	flags  string
-	seq    int // of the last call
-	base   int // of the control descriptors; 0: high
+	seq    int  // of the last call
+	base   int  // of the control descriptors; 0: high
+	spoilt bool // the terminal is not to be used again
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -155,8 +156,10 @@ func (s *Shell) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.term.restore(); err != nil {
-		return err
+	if s.spoilt || s.term.restore() != nil {
+		if err := s.replaceTerminal(); err != nil {
+			return err
+		}
 	}
 	o := s.o
 	b, err := startBash(ctx, o, s.term, s.errW, s.base, s.dir)
@@ -168,11 +171,38 @@ func (s *Shell) start(ctx context.Context) error {
 		o.Dir = "" // the directory it first started in may be gone
 		b, err = startBash(ctx, o, s.term, s.errW, s.base, s.dir)
 	}
+	if err != nil && s.seq > 0 && ctx.Err() == nil { // the terminal may be somebody else's
+		if err = s.replaceTerminal(); err == nil {
+			b, err = startBash(ctx, o, s.term, s.errW, s.base, s.dir)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	s.bash, s.status, s.flags = b, 0, ""
 	return nil
+}
+
+// replaceTerminal gives the shell a new terminal. What a command has left
+// running can make a terminal useless in many ways: own it as a session's
+// leader, stop or flush it all the time, give it another line discipline.
+func (s *Shell) replaceTerminal() error {
+	t, err := openTTY(s.o.Rows, s.o.Cols, true)
+	if err != nil {
+		return err
+	}
+	s.stdout.close()
+	s.term.close()
+	s.term, s.stdout, s.spoilt = t, newStream(t.master, s.o.Hold), false
+	return nil
+}
+
+// begin lets the output go to a run.
+func (s *Shell) begin(r *run) {
+	s.stdout.begin(r.out.write)
+	if s.stderr != nil {
+		s.stderr.begin(r.err.write)
+	}
 }
 
 // Close kills the shell; background jobs are the caller's to kill, with the

@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -186,7 +188,7 @@ func TestAShellThatCannotStartAgain(t *testing.T) {
 	broken := errors.New("no more processes")
 	start, starts := startPlain(t), 0
 	s, err := term.Open(t.Context(), term.Options{Start: func(ctx context.Context, sp term.Spec) (term.Process, error) {
-		if starts++; starts == 2 {
+		if starts++; starts == 2 || starts == 3 { // it tries twice
 			return nil, broken
 		}
 		return start(ctx, sp)
@@ -249,5 +251,65 @@ func TestTheFirstDirectoryIsGone(t *testing.T) {
 	}
 	if res := run(t, s, term.Command{Text: "pwd"}); string(res.Stdout.Bytes()) != "/\n" {
 		t.Errorf("output %q", res.Stdout.Bytes())
+	}
+}
+
+// stopped returns a shell that does not run, as if somebody had stopped it
+// between two calls.
+func stopped(t *testing.T) *term.Shell {
+	t.Helper()
+	s := shell(t, term.Options{Grace: 100 * time.Millisecond})
+	pid, err := strconv.Atoi(strings.TrimSpace(string(run(t, s, term.Command{Text: "echo $$"}).Stdout.Bytes())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestAShellStoppedBetweenCalls(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		text     string
+		code     int
+		timedOut bool
+	}{{"echo on; sleep 100", 130, true}, {"echo on; exit 3", 3, false}} {
+		res := run(t, stopped(t), term.Command{Text: tt.text, Timeout: 200 * time.Millisecond})
+		if !res.Restarted || res.ExitCode != tt.code || res.TimedOut != tt.timedOut || string(res.Stdout.Bytes()) != "on\n" {
+			t.Errorf("Run(%q) = %+v", tt.text, res)
+		}
+	}
+}
+
+func TestACommandThatDidNotBeginBeforeItsCallerGaveUpDoesNotRun(t *testing.T) {
+	t.Parallel()
+	s := stopped(t)
+	file := filepath.Join(t.TempDir(), "file")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	res, err := s.Run(ctx, term.Command{Text: "touch " + file})
+	if !errors.Is(err, context.DeadlineExceeded) || !res.Restarted || res.ExitCode != -1 {
+		t.Errorf("Run = %+v, %v", res, err)
+	}
+	if res := run(t, s, term.Command{Text: "ls " + file + " 2>/dev/null || echo absent"}); res.Restarted || string(res.Stdout.Bytes()) != "absent\n" {
+		t.Errorf("afterwards %+v", res)
+	}
+}
+
+func TestACallerWhoGivesUpAtAnyTimeKeepsTheShell(t *testing.T) {
+	t.Parallel()
+	s := shell(t, term.Options{})
+	run(t, s, term.Command{Text: "keep=1"})
+	for i := range 150 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*4*time.Microsecond)
+		if res, _ := s.Run(ctx, term.Command{Text: ": a; /bin/true; : b"}); res.Restarted {
+			t.Errorf("after %d µs: %+v", i*4, res)
+		}
+		cancel()
+		if res := run(t, s, term.Command{Text: "echo $keep; (exit 5)"}); string(res.Stdout.Bytes()) != "1\n" || res.ExitCode != 5 {
+			t.Fatalf("after %d µs: %d, %q", i*4, res.ExitCode, res.Stdout.Bytes())
+		}
 	}
 }

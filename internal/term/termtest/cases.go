@@ -35,6 +35,10 @@ func ordinary() []Case {
 			{Run: "cd /; f() { echo in f; }; alias g='echo in g'; export E=1; x=(a b)"},
 			{Run: `pwd; f; g; sh -c 'echo $E'; echo ${x[1]}`, Out: "/\nin f\nin g\n1\nb\n"},
 		}},
+		{Name: "a directory that ends with a newline", Lost: true, Steps: []Step{
+			{Run: "d=$(mktemp -d)/$'a\n'; mkdir \"$d\"; cd \"$d\""},
+			{Run: "exit 1", Code: 1, Restarted: true},
+			{Run: "echo \"${PWD##*/}.\"; cd /", Out: "a\n.\n"}}},
 		{Name: "declare is global", Steps: []Step{{Run: "declare v=1; declare -A m=([k]=w)"}, {Run: "echo $v ${m[k]}", Out: "1 w\n"}}},
 		{Name: "options stay", Steps: []Step{{Run: "shopt -s nullglob; set -u"}, {Run: "echo /nowhere/*.x", Out: "\n"}}},
 		{Name: "descriptors from 3 up stay", Steps: []Step{
@@ -88,6 +92,8 @@ func endings() []Case {
 		lost(Case{Name: "errexit in a later call", Steps: []Step{{Run: "set -e"}, {Run: "true"}, {Run: "false", Code: 1, Restarted: true}}}),
 		{Name: "errexit and success", Steps: []Step{{Run: "set -e; true"}, {Run: "false || echo saved", Out: "saved\n"}}},
 		end("exec", "exec sh -c 'echo taken over; exit 6'", "taken over\n", 6),
+		end("exec of a program that takes its time", "exec sh -c 'echo a; sleep 1; echo b; exit 6'", "a\nb\n", 6),
+		lost(one("exec of a program that does not end", Step{Run: "exec sleep 30", Timeout: short, Code: 130, TimedOut: true, Restarted: true})),
 		one("exec of nothing", Step{Run: "exec /nowhere/nothing", Check: contains("/nowhere/nothing"), Code: 127}),
 		end("kill -9 of itself", "echo a; kill -9 $$", "a\n", 137),
 		one("SIGTERM of itself is ignored", Step{Run: "kill $$; echo on", Out: "on\n"}),
@@ -163,6 +169,25 @@ func output() []Case {
 	}
 }
 
+// takeover leaves a process that makes the terminal its own as soon as the
+// shell has let go of it.
+const takeover = `python3 -c '
+import fcntl, os, sys, time
+r, w = os.pipe()
+if os.fork():
+    os.read(r, 1)
+    sys.exit()
+os.setsid()
+os.write(w, b"x")
+for i in range(10000):
+    try:
+        fcntl.ioctl(1, 0x540E, 0)
+        break
+    except OSError:
+        time.sleep(0.0001)
+time.sleep(30)
+'; kill -9 $$`
+
 // wrecks the control functions, their variables and what they are made of.
 func wrecks() []Case {
 	alive := Step{Run: "echo on", Out: "on\n"}
@@ -177,6 +202,9 @@ func wrecks() []Case {
 	return []Case{
 		again("PROMPT_COMMAND overwritten", "PROMPT_COMMAND='echo evil'"),
 		again("PROMPT_COMMAND unset", "unset PROMPT_COMMAND"),
+		healed("PROMPT_COMMAND read-only", "readonly PROMPT_COMMAND='echo evil'", true),
+		again("editing as in vi", "set -o vi; bind 'set editing-mode vi'"),
+		again("editing as in emacs", "set -o emacs; bind -x '\"a\": echo a'"),
 		again("PROMPT_COMMAND an array", "declare -a PROMPT_COMMAND=(a 'echo b' 'exit')"),
 		{Name: "PROMPT_COMMAND overwritten and interrupted", Steps: []Step{
 			{Run: "PROMPT_COMMAND='echo evil'; sleep 30", Timeout: short, Code: 130, TimedOut: true}, alive}},
@@ -197,6 +225,9 @@ func wrecks() []Case {
 		again("TMOUT", "TMOUT=1; sleep 0.01"),
 		again("BASH_ENV and ENV", "export BASH_ENV=/nowhere ENV=/nowhere"),
 		again("stty", "stty raw -echo; stty olcuc onlcr opost; stty 50"),
+		again("another line discipline", "python3 -c 'import fcntl, struct; fcntl.ioctl(0, 0x5423, struct.pack(\"i\", 27))'"),
+		{Name: "the terminal taken over by a job", Lost: true, Steps: []Step{
+			{Run: takeover, Code: 137, Restarted: true}, {Run: "test -t 1 && sleep 0.1 & fg >/dev/null", Code: 0}}},
 		again("output stopped", "stty -ixany; python3 -c 'import termios; termios.tcflow(0, termios.TCOOFF)'"),
 		again("ERR trap", "trap 'echo failed' ERR"),
 		{Name: "ERR trap fires once", Steps: []Step{{Run: "trap 'echo failed' ERR; false", Out: "failed\n", Code: 1}, {Run: "true"}}},
