@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -379,10 +380,6 @@ func TestDefaultConfig(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sections (-want +got):\n%s", diff)
 	}
-	text, err := json.Marshal(c)
-	if want := `{"apis":{"websearch":{}},"resources":{"bash":{}}}`; string(text) != want || err != nil {
-		t.Errorf("as JSON: %s, %v; want %s", text, err, want)
-	}
 	if c.Server().Addr != "127.0.0.1:18890" {
 		t.Errorf("Addr = %s", c.Server().Addr)
 	}
@@ -467,23 +464,17 @@ func FuzzParseConfig(f *testing.F) {
 			}
 			return
 		}
-		text, err := json.Marshal(c)
-		if err != nil {
-			t.Fatalf("an accepted configuration does not encode: %v", err)
+		if _, _, err := net.SplitHostPort(c.Server().Addr); err != nil {
+			t.Errorf("the address of an accepted configuration: %v", err)
 		}
-		if strings.Contains(string(text), "${") {
-			return // a value that looks like a variable is expanded the next time
+		var got []sandbox.Section
+		if _, err := c.Options(ours(&got)...); err != nil && err.Error() == "" {
+			t.Error("an error without text")
 		}
-		again, err := sandbox.ParseConfig(text, env())
-		if err != nil {
-			t.Fatalf("encoded as %s it is refused: %v", text, err)
-		}
-		if diff := cmp.Diff(c.Server(), again.Server()); diff != "" {
-			t.Errorf("encoded as %s it means something else (-first +second):\n%s", text, diff)
-		}
-		text2, err := json.Marshal(again)
-		if err != nil || string(text) != string(text2) {
-			t.Errorf("encoded as %s, then as %s, %v", text, text2, err)
+		for _, section := range got {
+			if section.Name == "" || len(section.Raw) == 0 || section.Raw[0] != '{' || !json.Valid(section.Raw) {
+				t.Errorf("section %q with settings %q, want an object", section.Name, section.Raw)
+			}
 		}
 	})
 }
