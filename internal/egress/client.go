@@ -44,7 +44,7 @@ func (g *Guard) Client(o ClientOptions) *http.Client {
 				return &Denied{Host: req.URL.Hostname(), Rule: RuleRedirects,
 					Reason: fmt.Sprintf("was not asked: more than %d redirects", max(o.MaxRedirects, 0))}
 			}
-			return g.checkURL(req.URL)
+			return nil // the next RoundTrip checks where it leads
 		},
 	}
 }

@@ -18,7 +18,6 @@ import (
 // by itself, whatever came before it on the connection.
 func (s *server) serveHTTP(ctx context.Context, c *client) {
 	next := s.upstreams(ctx, c)
-	defer next.CloseIdleConnections()
 	for {
 		h, err := readHead(c.r, s.cfg.MaxHeader)
 		if err != nil {
@@ -48,13 +47,13 @@ func (s *server) serveHTTP(ctx context.Context, c *client) {
 
 // upstreams returns the transport of one client connection. It is not shared
 // with others: a kept connection was checked by this client's Guard, and goes
-// with this client.
-func (s *server) upstreams(client context.Context, c *client) *http.Transport {
+// when life, the client's context, ends.
+func (s *server) upstreams(life context.Context, c *client) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			defer context.AfterFunc(client, cancel)()
+			defer context.AfterFunc(life, cancel)()
 			h, port, err := ParseAuthority(address, 0)
 			if err != nil {
 				return nil, badHost(address, 0, err)
@@ -63,7 +62,7 @@ func (s *server) upstreams(client context.Context, c *client) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			stop := context.AfterFunc(client, func() { conn.Close() })
+			stop := context.AfterFunc(life, func() { conn.Close() })
 			return &upstream{timedConn{conn, s.cfg.IdleTimeout}, stop}, nil
 		},
 		DisableCompression:     true, // what was asked for is what is passed on
@@ -224,13 +223,16 @@ func (s *server) respond(c *client, h *head, resp *http.Response) (keep bool, er
 	bodyless := h.method == http.MethodHead || resp.StatusCode == http.StatusNoContent ||
 		resp.StatusCode == http.StatusNotModified
 	removeHopByHop(resp.Header)
+	length := resp.ContentLength
+	if bodyless {
+		length = announced(resp)
+	}
 	delete(resp.Header, "Content-Length")
 	keep = !h.close
 	chunked := false
 	switch {
-	case resp.StatusCode == http.StatusNoContent:
-	case resp.ContentLength >= 0:
-		resp.Header["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
+	case length >= 0:
+		resp.Header["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	case bodyless:
 	case h.http11:
 		chunked = true
@@ -254,6 +256,16 @@ func (s *server) respond(c *client, h *head, resp *http.Response) (keep bool, er
 		}
 	}
 	return keep, s.copyBody(c, resp.Body, chunked)
+}
+
+// announced returns the length of the body that a response without one speaks
+// of, or -1.
+func announced(resp *http.Response) int64 {
+	n, err := strconv.ParseUint(resp.Header.Get("Content-Length"), 10, 63)
+	if err != nil || resp.StatusCode == http.StatusNoContent {
+		return -1
+	}
+	return int64(n)
 }
 
 // copyBody passes on what comes as it comes.

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -576,4 +577,29 @@ func FuzzSOCKS(f *testing.F) {
 			t.Errorf("request %q for %v:%d reads back as %v:%d, %v", in, h, port, again, p, err)
 		}
 	})
+}
+
+func TestSOCKSReportsHowADialFailed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		err   error
+		reply byte
+	}{
+		{"refused", syscall.ECONNREFUSED, 5},
+		{"unreachable", syscall.EHOSTUNREACH, 4},
+		{"anything else", io.ErrUnexpectedEOF, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			guard := guardTo(t, nil, "a.test=127.0.0.0/8")
+			guard.Connect = func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Err: tt.err}
+			}
+			out := raw(t, startProxy(t, Config{Guard: guard}), "\x05\x01\x00\x05\x01\x00\x03\x06a.test\x00\x50")
+			if want := "\x05\x00\x05" + string(rune(tt.reply)); !strings.HasPrefix(out, want) {
+				t.Errorf("answer %q, want %q", out, want)
+			}
+		})
+	}
 }

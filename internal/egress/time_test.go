@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -289,6 +291,25 @@ func TestLeavingClientEndsItsRequest(t *testing.T) {
 	}
 }
 
+func TestAnEarlyAnswerEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	early := func(c net.Conn) {
+		bufio.NewReader(c).ReadString('\n')
+		io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+		discard(c)
+	}
+	bubble(t, early, func(t *testing.T, l *pipeListener, _ func()) {
+		conn := l.dial()
+		defer conn.Close()
+		// What is left of the body must not be taken for a request.
+		send(t, conn, "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 900\r\n\r\nabc")
+		expect(t, conn, "HTTP/1.1 204 No Content\r\n\r\n")
+		if got := lifetime(conn); got != 0 {
+			t.Errorf("the connection lived on for %v", got)
+		}
+	})
+}
+
 func TestTooManyConnectionsAreClosed(t *testing.T) {
 	t.Parallel()
 	bubble(t, discard, func(t *testing.T, l *pipeListener, _ func()) {
@@ -345,4 +366,34 @@ func TestDialTakesItsShareOfTime(t *testing.T) {
 			t.Errorf("reached the third address after %v, want less than %v", got, dialTimeout)
 		}
 	})
+}
+
+func TestServeRetriesWhatPasses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &exhaustedListener{pipeListener: newPipeListener(), left: 10}
+		done := make(chan error, 1)
+		go func() { done <- Serve(t.Context(), l, Config{}) }()
+		conn := l.dial()
+		defer conn.Close()
+		send(t, conn, get)
+		expect(t, conn, "HTTP/1.1 403 ")
+		l.Close()
+		if err := <-done; err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+	})
+}
+
+// exhaustedListener lacks descriptors for its first left calls.
+type exhaustedListener struct {
+	*pipeListener
+	left int
+}
+
+func (l *exhaustedListener) Accept() (net.Conn, error) {
+	if l.left--; l.left >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.pipeListener.Accept()
 }

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// A deadline can be set on every connection that is not closed, and reading or
+// writing a closed one tells so itself: errors of setting are not looked at.
+
 // timedReader reads from a connection under a limit that its user chooses: a
 // point in time for a handshake, which a slow sender cannot put off, or a time
 // of silence for everything else.
@@ -48,24 +51,24 @@ func (t *timedReader) resume() {
 }
 
 func (t *timedReader) Read(p []byte) (int, error) {
-	if err := t.arm(); err != nil {
-		return 0, err
+	if !t.arm() {
+		return 0, os.ErrDeadlineExceeded
 	}
 	return t.conn.Read(p)
 }
 
-func (t *timedReader) arm() error {
+// arm sets the limit of the next read and reports whether there may be one.
+func (t *timedReader) arm() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case t.stopped:
-		return os.ErrDeadlineExceeded
-	case !t.end.IsZero():
-		return t.conn.SetReadDeadline(t.end)
-	case t.idle > 0:
-		return t.conn.SetReadDeadline(time.Now().Add(t.idle))
+	deadline := t.end
+	if deadline.IsZero() && t.idle > 0 {
+		deadline = time.Now().Add(t.idle)
 	}
-	return t.conn.SetReadDeadline(time.Time{})
+	if !t.stopped {
+		t.conn.SetReadDeadline(deadline)
+	}
+	return !t.stopped
 }
 
 // timedWriter fails a write that does not progress for idle.
@@ -75,9 +78,7 @@ type timedWriter struct {
 }
 
 func (t timedWriter) Write(p []byte) (int, error) {
-	if err := t.conn.SetWriteDeadline(time.Now().Add(t.idle)); err != nil {
-		return 0, err
-	}
+	t.conn.SetWriteDeadline(time.Now().Add(t.idle))
 	return t.conn.Write(p)
 }
 
@@ -89,9 +90,7 @@ type timedConn struct {
 }
 
 func (t timedConn) Read(p []byte) (int, error) {
-	if err := t.SetReadDeadline(time.Now().Add(t.idle)); err != nil {
-		return 0, err
-	}
+	t.SetReadDeadline(time.Now().Add(t.idle))
 	return t.Conn.Read(p)
 }
 
