@@ -10,41 +10,66 @@ import (
 	"time"
 )
 
-// BenchmarkRequests compares requests of 1 KB answers on a kept connection:
-// straight to the server, through the proxy in absolute form, and in a tunnel.
-// The metric x-direct is the ratio of rates in one run.
+// The requests of these benchmarks are answered with 1 KB.
+const answerSize = 1024
+
+func answer(w http.ResponseWriter, _ *http.Request) {
+	w.Write(make([]byte, answerSize))
+}
+
+// BenchmarkRequests sends requests on a kept connection: straight to the server,
+// through the proxy in absolute form, and in a tunnel.
 func BenchmarkRequests(b *testing.B) {
-	answer := strings.Repeat("x", 1024)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, answer) }))
+	server := httptest.NewServer(http.HandlerFunc(answer))
 	b.Cleanup(server.Close)
 	proxy := startProxy(b, Config{Guard: guardTo(b, nil, server.Listener.Addr().String())})
-	run := func(proxyURL *url.URL) func(b *testing.B) {
-		return func(b *testing.B) {
+	for _, way := range ways(proxy) {
+		b.Run(way.name, func(b *testing.B) {
+			c := newClient(way.proxy)
+			defer c.CloseIdleConnections()
 			b.ReportAllocs()
-			direct := newClient(nil)
-			through := newClient(proxyURL)
-			defer direct.CloseIdleConnections()
-			defer through.CloseIdleConnections()
-			fetch(b, through, server.URL)
 			for b.Loop() {
-				fetch(b, through, server.URL)
+				fetch(b, c, server.URL)
 			}
-			if proxyURL == nil {
-				return
-			}
-			// The same number of requests without the proxy, in the same run.
-			mine := b.Elapsed()
-			b.StopTimer()
+		})
+	}
+}
+
+// BenchmarkRatio sends each request all three ways in turn, so that the noise of
+// the machine falls on all alike, and reports rates as parts of the direct one.
+func BenchmarkRatio(b *testing.B) {
+	server := httptest.NewServer(http.HandlerFunc(answer))
+	b.Cleanup(server.Close)
+	all := ways(startProxy(b, Config{Guard: guardTo(b, nil, server.Listener.Addr().String())}))
+	clients := make([]*http.Client, len(all))
+	for i, way := range all {
+		clients[i] = newClient(way.proxy)
+		defer clients[i].CloseIdleConnections()
+	}
+	took := make([]time.Duration, len(all))
+	for b.Loop() {
+		for i, c := range clients {
 			start := time.Now()
-			for range b.N {
-				fetch(b, direct, server.URL)
-			}
-			b.ReportMetric(float64(time.Since(start))/float64(mine), "x-direct")
+			fetch(b, c, server.URL)
+			took[i] += time.Since(start)
 		}
 	}
-	b.Run("direct", run(nil))
-	b.Run("absolute form", run(&url.URL{Scheme: "http", Host: proxy}))
-	b.Run("SOCKS5 tunnel", run(&url.URL{Scheme: "socks5", Host: proxy}))
+	for i, way := range all[1:] {
+		b.ReportMetric(float64(took[0])/float64(took[i+1]), way.name+"/direct")
+	}
+}
+
+type way struct {
+	name  string
+	proxy *url.URL // nil: none
+}
+
+func ways(proxy string) []way {
+	return []way{
+		{"direct", nil},
+		{"absolute", &url.URL{Scheme: "http", Host: proxy}},
+		{"SOCKS5", &url.URL{Scheme: "socks5", Host: proxy}},
+	}
 }
 
 func newClient(proxy *url.URL) *http.Client {
@@ -57,7 +82,7 @@ func fetch(b *testing.B, c *http.Client, u string) {
 		b.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if n, err := io.Copy(io.Discard, resp.Body); n != 1024 || err != nil {
+	if n, err := io.Copy(io.Discard, resp.Body); n != answerSize || err != nil {
 		b.Fatalf("%d bytes, %v", n, err)
 	}
 }
@@ -68,13 +93,9 @@ func BenchmarkBulk(b *testing.B) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(block) }))
 	b.Cleanup(server.Close)
 	proxy := startProxy(b, Config{Guard: guardTo(b, nil, server.Listener.Addr().String())})
-	for name, u := range map[string]*url.URL{
-		"direct":        nil,
-		"absolute form": {Scheme: "http", Host: proxy},
-		"SOCKS5 tunnel": {Scheme: "socks5", Host: proxy},
-	} {
-		b.Run(name, func(b *testing.B) {
-			c := newClient(u)
+	for _, way := range ways(proxy) {
+		b.Run(way.name, func(b *testing.B) {
+			c := newClient(way.proxy)
 			defer c.CloseIdleConnections()
 			b.SetBytes(int64(len(block)))
 			b.ReportAllocs()
@@ -94,13 +115,13 @@ func BenchmarkBulk(b *testing.B) {
 
 // BenchmarkConnect is the cost of one new proxied connection and request.
 func BenchmarkConnect(b *testing.B) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, strings.Repeat("x", 1024)) }))
+	server := httptest.NewServer(http.HandlerFunc(answer))
 	b.Cleanup(server.Close)
 	proxy := startProxy(b, Config{Guard: guardTo(b, nil, server.Listener.Addr().String())})
-	for name, u := range map[string]*url.URL{"direct": nil, "absolute form": {Scheme: "http", Host: proxy}} {
-		b.Run(name, func(b *testing.B) {
+	for _, way := range ways(proxy) {
+		b.Run(way.name, func(b *testing.B) {
 			b.ReportAllocs()
-			c := newClient(u)
+			c := newClient(way.proxy)
 			for b.Loop() {
 				fetch(b, c, server.URL)
 				c.CloseIdleConnections()
