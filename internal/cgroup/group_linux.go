@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +20,21 @@ const period = 100_000 // microseconds
 // groups below. Its methods may be called concurrently, but for Remove.
 type Group struct {
 	r    *Root
+	up   *Group // nil for those that a Root made
 	legs []leg
+	// cpu tells that a CPU limit was set. Without any, processes stay out of the
+	// version 1 legs that have nothing else, for joining those is slow.
+	cpu atomic.Bool
+}
+
+// joins are the legs that processes of the group must be in.
+func (g *Group) joins() []leg {
+	for up := g; up != nil; up = up.up {
+		if up.cpu.Load() {
+			return g.legs
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(g.legs), func(l leg) bool { return !l.h.v2 && len(l.has) == 1 && l.is(CPU) })
 }
 
 // leg is a group's directory in one hierarchy.
@@ -39,18 +55,18 @@ func (r *Root) New(name string, l Limits) (*Group, error) {
 	for i, b := range r.bases {
 		legs[i] = leg{h: b.h, dir: b.lease.dir, has: b.has}
 	}
-	return r.make(legs, name, l)
+	return r.make(nil, legs, name, l)
 }
 
 // New makes a group below g, with limits of its own beside g's. On version 2 the
 // group g can have no processes itself then.
-func (g *Group) New(name string, l Limits) (*Group, error) { return g.r.make(g.legs, name, l) }
+func (g *Group) New(name string, l Limits) (*Group, error) { return g.r.make(g, g.legs, name, l) }
 
-func (r *Root) make(parents []leg, name string, l Limits) (_ *Group, err error) {
+func (r *Root) make(up *Group, parents []leg, name string, l Limits) (_ *Group, err error) {
 	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" {
 		return nil, fmt.Errorf("cgroup: group name %q, want letters, digits and dashes", name)
 	}
-	g := &Group{r: r}
+	g := &Group{r: r, up: up}
 	defer func() {
 		if err != nil {
 			for _, l := range g.legs {
@@ -73,7 +89,8 @@ func (r *Root) make(parents []leg, name string, l Limits) (_ *Group, err error) 
 	return g, g.Set(l)
 }
 
-// Set changes the limits.
+// Set changes the limits. A first CPU limit may hold only for what is started, or
+// added, after it was set.
 func (g *Group) Set(l Limits) error {
 	if l.Memory < 0 || l.CPU < 0 || l.Pids < 0 || math.IsNaN(l.CPU) {
 		return fmt.Errorf("cgroup: limits %+v: want no negative values", l)
@@ -87,6 +104,9 @@ func (g *Group) Set(l Limits) error {
 		if err := leg.set(l); err != nil {
 			return fmt.Errorf("cgroup: %s: %w", leg.dir, err)
 		}
+	}
+	if l.CPU > 0 {
+		g.cpu.Store(true)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (g *Group) Start(attr *os.ProcAttr, start func() (*os.Process, error)) (p *
 	}
 	var byThread, byKernel, later []leg
 	leader := unix.Gettid() == os.Getpid()
-	for _, l := range g.legs {
+	for _, l := range g.joins() {
 		switch {
 		case l.h.v2:
 			byKernel = append(byKernel, l)
@@ -139,7 +139,7 @@ func (k *kernel) inside(legs []leg, f func() error) (err error) {
 
 // Add moves a process with all its threads into the group. What it started
 // before stays where it is.
-func (g *Group) Add(pid int) error { return add(g.legs, pid) }
+func (g *Group) Add(pid int) error { return add(g.joins(), pid) }
 
 func add(legs []leg, pid int) error {
 	for _, l := range legs {
