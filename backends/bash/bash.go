@@ -55,6 +55,9 @@ func (c *settings) check() error {
 	if _, err := seconds("timeout", c.Timeout, 0); err != nil {
 		return err
 	}
+	if err := checkEnviron(c.Env); err != nil {
+		return err
+	}
 	_, err := outputLimit(c.MaxOutput, 0)
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -116,6 +117,7 @@ func TestBadInput(t *testing.T) {
 		"timeout":      bash.RunInput{Command: "a", Timeout: -1},
 		"max_output":   bash.RunInput{Command: "a", MaxOutput: -1},
 		"env":          bash.RunInput{Command: "a", Env: map[string]string{"a-b": "x"}},
+		"env's value":  bash.RunInput{Command: "a", Env: map[string]string{"a": "x\x00"}},
 		"command":      map[string]any{},
 		"unknown":      map[string]any{"command": "a", "tiemout": 3},
 		"type":         map[string]any{"command": 7},
@@ -125,10 +127,23 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%s: no error, data %s", name, res.Data)
 		}
 	}
+	for name, in := range map[string]bash.StartInput{
+		"NUL":          {Command: "a\x00b"},
+		"cwd":          {Command: "a", Cwd: "a\x00b"},
+		"no name":      {Command: "a", Env: map[string]string{"": "x"}},
+		"= in a name":  {Command: "a", Env: map[string]string{"a=b": "x"}},
+		"NUL in env":   {Command: "a", Env: map[string]string{"a": "x\x00y"}},
+		"rows":         {Command: "a", Rows: -1},
+		"rows by cols": {Command: "a", Rows: 400, Cols: 400},
+	} {
+		if _, err := b.sh.Start.Call(t.Context(), b.w, in); !errors.Is(err, sandbox.ErrInvalidInput) {
+			t.Errorf("start with bad %s: %v, want ErrInvalidInput", name, err)
+		}
+	}
 	if _, err := b.w.CreateSession(t.Context(), "bash", sandbox.SessionOptions{}); err != nil && !errors.Is(err, sandbox.ErrConflict) {
 		t.Logf("a second session: %v", err)
 	}
-	for _, config := range []string{`{"timeout": -1}`, `{"max_output": 1e12}`, `{"shell": "zsh"}`, `{"cwd": "/nowhere"}`} {
+	for _, config := range []string{`{"timeout": -1}`, `{"max_output": 1e12}`, `{"shell": "zsh"}`, `{"env": {"a=b": "c"}}`, `{"cwd": "/nowhere"}`} {
 		w := b.sb.Worker("bad " + config)
 		if _, err := w.CreateSession(t.Context(), "bash", sandbox.SessionOptions{Config: json.RawMessage(config)}); err == nil {
 			t.Errorf("a session with %s was made", config)
@@ -305,6 +320,52 @@ func TestKill(t *testing.T) {
 	}
 	if _, err := b.sh.Kill.Call(ctx, b.w, bash.KillInput{ID: "p99"}); err == nil || !strings.Contains(err.Error(), "p1 p2 p3") {
 		t.Errorf("kill of an unknown program: %v", err)
+	}
+}
+
+func TestManyStartsAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, bash.Config{})
+	b.session("")
+	var wg sync.WaitGroup
+	var started atomic.Int32
+	for range 40 {
+		wg.Go(func() {
+			_, err := b.sh.Start.Call(t.Context(), b.w, bash.StartInput{Command: "sleep 100"})
+			if err == nil {
+				started.Add(1)
+			} else if !errors.Is(err, sandbox.ErrBusy) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := started.Load(); n != 32 {
+		t.Errorf("%d programs run, want 32", n)
+	}
+}
+
+func TestOutputWaitsForTheRestOfARune(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, bash.Config{})
+	b.session("")
+	ctx := t.Context()
+	st, err := b.sh.Start.Call(ctx, b.w, bash.StartInput{Command: `stty -echo; printf 'a\xe2'; read x; printf '\x82\xac'; read x`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := b.sh.Output.Call(ctx, b.w, bash.OutputInput{ID: st.ID, Wait: 10})
+	if err != nil || out.Output != "a" || out.Next != 1 {
+		t.Fatalf("output = %+v, %v", out, err)
+	}
+	if out, err = b.sh.Output.Call(ctx, b.w, bash.OutputInput{ID: st.ID, Since: 1, Wait: 0.1}); err != nil || out.Output != "" || out.Next != 1 {
+		t.Errorf("output = %+v, %v", out, err)
+	}
+	if _, err := b.sh.Input.Call(ctx, b.w, bash.InputInput{ID: st.ID, Text: "\n"}); err != nil {
+		t.Fatal(err)
+	}
+	if out, err = b.sh.Output.Call(ctx, b.w, bash.OutputInput{ID: st.ID, Since: 1, Wait: 10}); err != nil || !strings.HasPrefix(out.Output, "€") {
+		t.Errorf("output = %+v, %v", out, err)
 	}
 }
 

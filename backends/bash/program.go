@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -51,20 +52,33 @@ func (s *Shell) Start(ctx context.Context, in StartInput) (StartOutput, error) {
 	if strings.TrimSpace(in.Command) == "" {
 		return StartOutput{}, sandbox.Errorf(sandbox.ErrInvalidInput, "/command: empty; give a program to start")
 	}
+	if strings.Contains(in.Command, "\x00") || strings.Contains(in.Cwd, "\x00") {
+		return StartOutput{}, sandbox.Errorf(sandbox.ErrInvalidInput, "/command: neither it nor /cwd can contain a NUL byte")
+	}
+	if err := checkEnviron(in.Env); err != nil {
+		return StartOutput{}, err
+	}
 	if err := s.reserve(); err != nil {
 		return StartOutput{}, err
 	}
 	p, err := term.StartProgram(ctx, term.ProgramOptions{
 		Start: s.start, Path: "/bin/bash", Args: []string{"-c", in.Command}, Dir: s.dir(in.Cwd),
-		Env: append([]string{"TERM=xterm-256color"}, s.environ(in.Env)...), Rows: in.Rows, Cols: in.Cols,
+		Env: append([]string{"TERM=xterm-256color"}, s.environ(in.Env)...), Rows: in.Rows, Cols: in.Cols, Pace: &s.pace,
 	})
+	if errors.Is(err, term.ErrSize) {
+		err = sandbox.Errorf(sandbox.ErrInvalidInput, "/rows, /cols: %w", err)
+	}
 	if err != nil {
+		s.mu.Lock()
+		s.starting--
+		s.mu.Unlock()
 		return StartOutput{}, err
 	}
 	if in.Name == "" {
 		in.Name = firstRunes(in.Command, 60)
 	}
 	s.mu.Lock()
+	s.starting--
 	s.lastID++
 	pr := &program{Program: p, id: "p" + strconv.Itoa(s.lastID), name: in.Name, command: in.Command, started: time.Now()}
 	s.programs = append(s.programs, pr)
@@ -76,7 +90,8 @@ func (s *Shell) Start(ctx context.Context, in StartInput) (StartOutput, error) {
 	return StartOutput{ID: pr.id, PID: p.Pid()}, nil
 }
 
-// reserve refuses one program too many and forgets the oldest that ended.
+// reserve refuses one program too many and forgets the oldest that ended. It
+// counts one as starting.
 func (s *Shell) reserve() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,19 +101,19 @@ func (s *Shell) reserve() error {
 			ended = append(ended, p)
 		}
 	}
-	if running := len(s.programs) - len(ended); running >= maxPrograms {
+	if running := len(s.programs) - len(ended) + s.starting; running >= maxPrograms {
 		return sandbox.Errorf(sandbox.ErrBusy, "%d programs are running in this session; kill one first", running)
 	}
 	drop := max(0, len(ended)-maxEnded+1)
 	for _, p := range s.programs {
 		if drop > 0 && p == ended[0] {
-			p.Close() // it has ended: this frees its terminal
 			ended, drop = ended[1:], drop-1
 			continue
 		}
 		kept = append(kept, p)
 	}
 	s.programs = kept
+	s.starting++
 	return nil
 }
 
@@ -151,13 +166,21 @@ func (s *Shell) Output(ctx context.Context, in OutputInput) (OutputOutput, error
 	if in.Since < 0 {
 		return OutputOutput{}, sandbox.Errorf(sandbox.ErrInvalidInput, "/since: %d; give 0 or a position from next", in.Since)
 	}
+	deadline := time.Now().Add(wait)
 	// Asked before reading: output that comes with the end is then not missed.
 	code, over := p.ExitCode()
-	c, err := p.Output(ctx, in.Since, max(most, 4), wait)
+	c, err := p.Output(ctx, in.Since, max(most, utf8.UTFMax), wait)
+	if n := whole(c.Data); err == nil && !over && n == 0 && len(c.Data) > 0 {
+		// The beginning of a rune only: there has to be one byte more.
+		if _, err = p.Output(ctx, c.Next, 1, time.Until(deadline)); err == nil {
+			code, over = p.ExitCode()
+			c, err = p.Output(ctx, in.Since, max(most, utf8.UTFMax), 0)
+		}
+	}
 	if len(c.Data) == 0 && !over {
 		code, over = p.ExitCode()
 	}
-	if n := whole(c.Data); !over && n > 0 { // the rest of the rune is still to come
+	if n := whole(c.Data); !over { // the rest of the rune is still to come
 		c.Next -= int64(len(c.Data) - n)
 		c.Data = c.Data[:n]
 	}
@@ -210,11 +233,13 @@ func (s *Shell) Input(ctx context.Context, in InputInput) (InputOutput, error) {
 		out.Written, err = p.Keys(ctx, in.Keys)
 	}
 	if err != nil {
-		code := sandbox.ErrInvalidInput
-		if errors.Is(err, term.ErrEnded) || errors.Is(err, context.DeadlineExceeded) {
-			code = sandbox.ErrBusinessFailure
+		switch {
+		case errors.Is(err, context.Canceled):
+			return out, err
+		case errors.Is(err, term.ErrEnded), errors.Is(err, context.DeadlineExceeded):
+			return out, sandbox.Errorf(sandbox.ErrBusinessFailure, "%w", err)
 		}
-		return out, sandbox.Errorf(code, "%w", err)
+		return out, sandbox.Errorf(sandbox.ErrInvalidInput, "%w", err)
 	}
 	return out, nil
 }

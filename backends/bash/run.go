@@ -101,6 +101,8 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 	switch {
 	case errors.Is(err, term.ErrNUL):
 		err = sandbox.Errorf(sandbox.ErrInvalidInput, "/command: %w; write \\0 in the language of the program that needs it", err)
+	case errors.Is(err, term.ErrEnv):
+		err = sandbox.Errorf(sandbox.ErrInvalidInput, "/env: %w", err)
 	case errors.Is(err, term.ErrClosed):
 		err = sandbox.Errorf(sandbox.ErrSessionLost, "%w", err)
 	}

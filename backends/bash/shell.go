@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,8 +24,11 @@ type Shell struct {
 	env     atomic.Pointer[sandbox.Env] // replaced once, by Bind
 	closing atomic.Bool
 
+	pace term.Pace // of all programs
+
 	mu       sync.Mutex // guards what follows
 	programs []*program // in the order of their start
+	starting int        // programs that are about to join them
 	lastID   int
 }
 
@@ -92,6 +96,16 @@ func (s *Shell) dir(d string) string {
 		return path.Clean(d)
 	}
 	return path.Join(s.home, d)
+}
+
+// checkEnviron refuses names and values that no environment can hold.
+func checkEnviron(env map[string]string) error {
+	for k, v := range env {
+		if k == "" || strings.ContainsAny(k, "=\x00") || strings.Contains(v, "\x00") {
+			return sandbox.Errorf(sandbox.ErrInvalidInput, "/env: %q: %q; a name is not empty and without =, and neither has a NUL", k, v)
+		}
+	}
+	return nil
 }
 
 // environ is the session's environment and more, for a program.

@@ -20,8 +20,9 @@ type ProgramOptions struct {
 	Dir   string
 	Env   []string
 
-	Rows, Cols int // 0: 24 and 80
-	History    int // bytes of output kept; 0: 1 MiB
+	Rows, Cols int   // 0: 24 and 80
+	History    int   // bytes of output kept; 0: 1 MiB
+	Pace       *Pace // shared with other programs; nil: of its own
 }
 
 // Program is a program on a terminal of its own. Its methods may be called
@@ -33,14 +34,21 @@ type Program struct {
 	history *ring
 	screen  *screen
 
+	pace    *Pace
+	typing  chan struct{} // holds one token: the right to write to the terminal
 	answers chan []byte   // of the terminal, to the program
+	ended   chan struct{} // closed when the program has ended
+	closing chan struct{} // closed by Close
 	done    chan struct{} // closed when the program has ended and its output is read
 	code    int           // valid once done is closed
 	once    sync.Once
 }
 
-// ErrEnded is returned for input to a program that has ended.
-var ErrEnded = errors.New("the program has ended")
+// Errors of a program.
+var (
+	ErrEnded = errors.New("the program has ended") // for input
+	ErrSize  = errors.New("a terminal cannot have this size")
+)
 
 // StartProgram starts a program. The context covers the start only; whoever
 // started it calls [Program.Close].
@@ -73,15 +81,20 @@ func StartProgram(ctx context.Context, o ProgramOptions) (*Program, error) {
 	p := &Program{
 		term:    t,
 		history: newRing(o.History),
+		pace:    o.Pace,
+		typing:  make(chan struct{}, 1),
 		answers: make(chan []byte, 16),
+		ended:   make(chan struct{}),
+		closing: make(chan struct{}),
 		done:    make(chan struct{}),
+	}
+	p.typing <- struct{}{}
+	if p.pace == nil {
+		p.pace = new(Pace)
 	}
 	p.screen = newScreen(o.Rows, o.Cols, answerer{p})
 	p.out = newStream(t.master, 0)
-	p.out.begin(func(b []byte) {
-		p.history.write(b)
-		p.screen.write(b)
-	})
+	p.out.begin(p.take)
 	p.proc, err = o.Start(ctx, Spec{Path: o.Path, Args: o.Args, Dir: o.Dir, Env: o.Env, TTY: slave})
 	if err != nil {
 		p.out.close()
@@ -91,6 +104,23 @@ func StartProgram(ctx context.Context, o ProgramOptions) (*Program, error) {
 	go p.answer()
 	go p.await()
 	return p, nil
+}
+
+// take gets the output. Rendering it may be slow, on purpose of the program's;
+// once the program has ended there is not much more to come.
+func (p *Program) take(b []byte) {
+	p.history.write(b)
+	began := time.Now()
+	p.screen.write(b)
+	if d := p.pace.spend(time.Since(began)); d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-p.ended:
+		case <-p.closing:
+		}
+	}
 }
 
 // answerer takes the emulator's answers. It never blocks: the emulator is
@@ -109,9 +139,9 @@ func (p *Program) answer() {
 	for {
 		select {
 		case b := <-p.answers:
-			if _, err := p.term.master.Write(b); err != nil {
-				return
-			}
+			ctx, cancel := context.WithTimeout(context.Background(), answerWait)
+			_, _ = p.write(ctx, b) // the program asks but does not listen, or it has ended
+			cancel()
 		case <-p.done:
 			return
 		}
@@ -120,11 +150,16 @@ func (p *Program) answer() {
 
 func (p *Program) await() {
 	code := exitCode(p.proc.Wait())
+	close(p.ended)
 	if p.term.restore() == nil {
 		fence := []byte(digits())
 		found := p.out.arm(fence)
 		go p.term.slave.Write(fence)
-		waitFor(found, time.Second)
+		for range 10 { // seconds: what is left may be slow to render
+			if waitFor(found, time.Second) || !p.out.slow() {
+				break
+			}
+		}
 	}
 	p.code = code
 	close(p.done)
@@ -183,29 +218,51 @@ func (p *Program) Output(ctx context.Context, since int64, limit int, wait time.
 	}
 }
 
+// answerWait is how long a program may take to read the terminal's answer.
+const answerWait = 100 * time.Millisecond
+
 // Input types text. It returns early, with what was taken, when the context
-// ends before the program reads. One caller at a time.
+// ends before the program reads. Concurrent calls wait for each other.
 func (p *Program) Input(ctx context.Context, text []byte) (int, error) {
-	if _, ok := p.ExitCode(); ok {
+	select {
+	case <-p.ended:
 		return 0, ErrEnded
+	default:
 	}
 	if err := p.fits(text); errors.Is(err, os.ErrClosed) {
 		return 0, ErrEnded
 	} else if err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, func() { p.term.master.SetWriteDeadline(time.Unix(1, 0)) })
-	n, err := p.term.master.Write(text)
-	if !stop() {
-		p.term.master.SetWriteDeadline(time.Time{})
-	}
+	n, err := p.write(ctx, text)
 	switch {
 	case err == nil:
 		return n, nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ctx.Err()):
 		return n, fmt.Errorf("the program took %d of %d bytes of input: %w", n, len(text), ctx.Err())
 	case errors.Is(err, os.ErrClosed), errors.Is(err, unix.EIO):
 		return n, ErrEnded
+	}
+	return n, err
+}
+
+// write writes to the terminal's master until the context ends.
+func (p *Program) write(ctx context.Context, b []byte) (int, error) {
+	select {
+	case <-p.typing:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	defer func() { p.typing <- struct{}{} }()
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		p.term.master.SetWriteDeadline(time.Unix(1, 0))
+		close(fired)
+	})
+	n, err := p.term.master.Write(b)
+	if !stop() {
+		<-fired // or it would hit the next writer
+		p.term.master.SetWriteDeadline(time.Time{})
 	}
 	return n, err
 }
@@ -292,6 +349,7 @@ func (p *Program) Signal(sig os.Signal) error {
 func (p *Program) Close() error {
 	var err error
 	p.once.Do(func() {
+		close(p.closing)
 		if _, ok := p.ExitCode(); !ok {
 			if e := p.Signal(unix.SIGKILL); e != nil && !errors.Is(e, ErrEnded) {
 				p.proc.Kill()
@@ -306,9 +364,14 @@ func (p *Program) Close() error {
 	return err
 }
 
+// maxCells bounds the memory a screen takes on the host, and the time it takes
+// to clear.
+const maxCells = 40_000
+
 func checkSize(rows, cols int) error {
-	if rows < 1 || rows > 500 || cols < 1 || cols > 500 {
-		return fmt.Errorf("a terminal of %d rows and %d columns: each must be from 1 to 500", rows, cols)
+	const most = 500
+	if rows < 1 || rows > most || cols < 1 || cols > most || rows*cols > maxCells {
+		return fmt.Errorf("%w: %d rows and %d columns; each may be from 1 to %d, their product up to %d", ErrSize, rows, cols, most, maxCells)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,8 +95,10 @@ func TestProgramResize(t *testing.T) {
 	if got := strings.Count(p.Screen().Text, "\n"); got != 9 {
 		t.Errorf("the screen has %d lines, want 10", got+1)
 	}
-	if err := p.Resize(0, 40); err == nil {
-		t.Error("Resize to no rows succeeded")
+	for _, size := range [][2]int{{0, 40}, {40, -1}, {501, 10}, {300, 300}} {
+		if err := p.Resize(size[0], size[1]); err == nil {
+			t.Errorf("Resize to %v succeeded", size)
+		}
 	}
 }
 
@@ -174,5 +177,41 @@ func TestProgramOutputWaits(t *testing.T) {
 	defer cancel()
 	if _, err := p.Output(ctx, 0, 100, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Output = %v, want the context's error", err)
+	}
+}
+
+func TestProgramInputThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	p := program(t, "/bin/bash", "-c", `stty -echo raw; echo up; sleep 100`)
+	await(t, p, 0, "up")
+	text := bytes.Repeat([]byte("x"), 1<<20)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 3 { // their deadlines come at the same time
+		wg.Go(func() {
+			n, err := p.Input(ctx, text)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Input = %d, %v, want the context's error", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	if n, err := p.Input(t.Context(), nil); n != 0 || err != nil {
+		t.Errorf("Input of nothing = %d, %v", n, err)
+	}
+}
+
+func TestProgramWhoseOutputIsSlowToRender(t *testing.T) {
+	t.Parallel()
+	p, err := term.StartProgram(t.Context(), term.ProgramOptions{Start: startPlain(t), Path: "/usr/bin/python3", Rows: 100, Cols: 400,
+		Args: []string{"-c", `import os; os.write(1, b"\x1bc" * 1000 + b"end"); os._exit(3)`}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	<-p.Done()
+	if s := p.Screen(); strings.TrimSpace(s.Text) != "end" {
+		t.Errorf("screen %q", s.Text)
 	}
 }

@@ -18,18 +18,18 @@ type Screen struct {
 }
 
 // screen renders a program's output. The emulator is a small, frozen library;
-// what programs may feed it is hostile, so numbers that would keep it busy for
-// seconds are cut, and a panic costs only the picture.
+// what programs may feed it is hostile, so it sees only what a filter lets
+// through, and a panic costs only the picture.
 type screen struct {
 	reply io.Writer // answers to the program's questions about the terminal
 
-	mu    sync.Mutex // guards what follows
-	vt    vt10x.Terminal
-	rows  int
-	cols  int
-	clamp clamp
-	carry []byte // the beginning of a rune
-	fault string // a panic's text, shown until the next one is cleared
+	mu     sync.Mutex // guards what follows
+	vt     vt10x.Terminal
+	rows   int
+	cols   int
+	filter filter
+	carry  []byte // the beginning of a rune
+	fault  string // a panic's text, shown until the next one is cleared
 }
 
 func newScreen(rows, cols int, reply io.Writer) *screen {
@@ -53,7 +53,7 @@ func (s *screen) write(p []byte) {
 		s.carry = append([]byte(nil), p[len(p)-n:]...)
 		p = p[:len(p)-n]
 	}
-	p = s.clamp.filter(p)
+	p = s.filter.pass(p)
 	s.guard(func() { s.vt.Write(p) })
 }
 
@@ -108,37 +108,4 @@ func incomplete(p []byte) int {
 		}
 	}
 	return 0
-}
-
-// clamp cuts numbers in control sequences to four digits: the emulator counts
-// up to them.
-type clamp struct {
-	state  byte // 0 text, 1 after ESC, 2 in a control sequence
-	digits int
-}
-
-func (c *clamp) filter(p []byte) []byte {
-	out := make([]byte, 0, len(p))
-	for _, b := range p {
-		switch {
-		case b == 0x1b:
-			c.state = 1
-		case c.state == 1:
-			c.state, c.digits = 0, 0
-			if b == '[' {
-				c.state = 2
-			}
-		case c.state == 2 && b >= '0' && b <= '9':
-			if c.digits++; c.digits > 4 {
-				continue
-			}
-		case c.state == 2:
-			c.digits = 0
-			if b >= 0x40 && b <= 0x7e {
-				c.state = 0
-			}
-		}
-		out = append(out, b)
-	}
-	return out
 }

@@ -78,6 +78,7 @@ type Result struct {
 var (
 	ErrClosed = errors.New("the shell is closed")
 	ErrNUL    = errors.New("a command cannot contain a NUL byte")
+	ErrEnv    = errors.New("a variable cannot be set")
 )
 
 // Shell is an interactive bash on a private terminal. Its methods may be
@@ -231,7 +232,7 @@ func (s *Shell) Close() error {
 //
 // When the context ends, the command is ended as by a time-out and the result
 // holds its output so far, beside the context's error. An error other than
-// that, [ErrNUL] and [ErrClosed] means that there is no shell: it could not be
+// that, [ErrNUL], [ErrEnv] and [ErrClosed] means that there is no shell: it could not be
 // started again. The next Run tries once more.
 func (s *Shell) Run(ctx context.Context, c Command) (Result, error) {
 	if strings.IndexByte(c.Text, 0) >= 0 || strings.IndexByte(c.Dir, 0) >= 0 {
@@ -274,10 +275,10 @@ func compose(c Command) (string, error) {
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.Env)) {
 		if !validName(k) {
-			return "", fmt.Errorf("env: %q is not a variable's name: use letters, digits and _", k)
+			return "", fmt.Errorf("%w: %q is no name for one: use letters, digits and _", ErrEnv, k)
 		}
 		if strings.IndexByte(c.Env[k], 0) >= 0 {
-			return "", fmt.Errorf("env: the value of %s contains a NUL byte", k)
+			return "", fmt.Errorf("%w: the value of %s contains a NUL byte", ErrEnv, k)
 		}
 		b.WriteString(k + "=" + quote(c.Env[k]) + " ")
 	}
