@@ -5,18 +5,27 @@
 #   scripts/deps.sh test    what the tests need besides
 set -euo pipefail
 
-# Each line: a program, the Debian package that has it, what it is for.
+# Each line: a program, or py: and a module of the distribution's Python, which is
+# the one that jails see; the Debian package that has it; what it is for.
 serve='
 bash    bash        the shell that agents get
 bwrap   bubblewrap  confinement
 '
 test='
-curl    curl        the README'\''s example over HTTP
-gcc     gcc         the race detector
-pgrep   procps      looking at processes
-ps      procps      looking at processes
-python3 python3     the compatibility test with a Python client
-vim     vim         a full-screen program to drive
+curl             curl          the README'\''s example over HTTP
+gcc              gcc           the race detector
+pgrep            procps        looking at processes
+ps               procps        looking at processes
+/usr/bin/python3 python3       the compatibility test with a Python client, programs in jails
+py:ensurepip     python3-venv  programs in jails
+py:numpy         python3-numpy programs in jails
+vim              vim           a full-screen program to drive
+git              git           programs in jails
+/usr/bin/node    nodejs        programs in jails
+perl             perl          programs in jails
+Xvfb             xvfb          programs in jails
+chromium-headless-shell chromium-headless-shell programs in jails with a sandbox of their own
+/usr/lib/chromium/chrome-sandbox chromium-sandbox programs in jails with a sandbox of their own
 '
 
 case "${1-}" in
@@ -28,9 +37,16 @@ test) wanted=$serve$test ;;
 	;;
 esac
 
+have() {
+	case $1 in
+	py:*) /usr/bin/python3 -c "import ${1#py:}" 2>/dev/null ;;
+	*) command -v "$1" >/dev/null ;;
+	esac
+}
+
 missing=()
 while read -r program package use; do
-	if [ -n "$program" ] && ! command -v "$program" >/dev/null; then
+	if [ -n "$program" ] && ! have "$program"; then
 		echo "deps: $program is missing ($use): needs the package $package"
 		missing+=("$package")
 	fi
