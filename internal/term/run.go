@@ -56,6 +56,7 @@ var (
 const (
 	startLimit  = 10 * time.Second       // for bash to take a command
 	killLimit   = time.Second            // for bash to report after its children were killed
+	beginLimit  = 2 * time.Second        // for a command to begin
 	settleLimit = 3 * time.Second        // for bash to run an empty command
 	hearsay     = 50 * time.Millisecond  // for a report to overtake the prompt that follows it
 	healLimit   = 500 * time.Millisecond // the same to come after a healing
@@ -103,7 +104,7 @@ func (r *run) do(ctx context.Context) error {
 		}
 	}
 	s.begin(r)
-	err := r.attempt(ctx)
+	err := r.once(ctx)
 	if errors.Is(err, errUnbegun) {
 		// Nothing of it ran.
 		r.restarted(err.Error())
@@ -115,11 +116,8 @@ func (r *run) do(ctx context.Context) error {
 			r.res.ExitCode = -1
 		default:
 			s.begin(r) // the terminal may be another
-			err = r.attempt(ctx)
+			err = r.once(ctx)
 		}
-	}
-	if err == nil && r.step != running {
-		err = r.settle(ctx)
 	}
 	ferr := r.fence()
 	if s.bash != nil && !s.bash.alive() {
@@ -157,6 +155,19 @@ func (r *run) do(ctx context.Context) error {
 
 func (r *run) restarted(why string) {
 	r.res.Restarted, r.res.Reason = true, why
+}
+
+// once attempts the command and leaves the shell ready for the next one.
+func (r *run) once(ctx context.Context) error {
+	err := r.attempt(ctx)
+	if err != nil || r.step == running {
+		return err
+	}
+	err = r.settle(ctx)
+	if r.fields != nil && !r.begun && r.cause == errTimeout && (err != nil || r.c.Timeout >= beginLimit) {
+		return errUnbegun // and not because the time was so short
+	}
+	return err
 }
 
 // attempt gives the command to bash and waits for the report. It returns nil
