@@ -258,6 +258,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{"cpu", `{"confinement": {"limits": {"cpu": 0}}}`, "confinement.limits.cpu: expected a number of processors"},
 		{"allow_degraded", `{"confinement": {"allow_degraded": ["net"]}}`, `confinement.allow_degraded: "net" is no limit`},
 		{"egress", `{"confinement": {"egress": {"allow": "pypi.org"}}}`, "confinement.egress.allow: expected an array of strings"},
+		{"egress pattern", `{"confinement": {"egress": {"allow": ["pypi.org", "https://a.example"]}}}`, `confinement.egress.allow: egress pattern "https://a.example": a URL`},
 		{"auth without key", `{"security": {"auth": {"enabled": true}}}`, "security.auth.api_key: is empty although auth is enabled"},
 		{"auth of another type", `{"security": {"auth": {"enabled": true, "type": "oauth", "api_key": "x"}}}`, `security.auth.type: "oauth" is not supported`},
 		{"auth with an unset key", `{"security": {"auth": {"enabled": true, "api_key": "${NO}"}}}`, "security.auth.api_key: the variable NO is not set"},

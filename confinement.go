@@ -21,16 +21,38 @@ type Confinement struct {
 	AllowDegraded []string
 }
 
-// Egress says which hosts a worker's processes may connect to.
+// Egress says which hosts a worker's processes may connect to. The only way out
+// of a jail is a proxy in this program, for HTTP and for TCP through CONNECT or
+// SOCKS5, which the programs' environment names (HTTP_PROXY and its kin).
+// Programs that know of no proxy have no network.
 type Egress struct {
-	Allow []string                          // host[:port] patterns; empty: no network
-	Check func(context.Context, Dial) error // asked last; nil: yes
+	// Allow lists what may be reached; empty: nothing. A pattern is
+	//
+	//	example.com, example.com:443, example.com:80,443   a name, its ports
+	//	*.example.com                the names below it, not itself
+	//	192.0.2.7, [2001:db8::7]:80  a literal address
+	//	10.0.0.0/8:5432              the literal addresses of a range
+	//	db.example.com=10.0.0.0/8    a name that may resolve into the range
+	//	*                            everything public
+	//
+	// Addresses that are not public (private, loopback, link-local and the like)
+	// stay locked behind a listed name that does not unlock them with "=". A
+	// literal or range unlocks itself where it lies wholly within such a block; the
+	// metadata services' addresses and this machine's own must be listed one by one.
+	// What is in no such form is ErrInvalidInput.
+	Allow []string
+	// Check is asked last, for each connection, once the address is resolved and
+	// permitted; nil: yes. An error, or a panic, denies. It is called from any
+	// number of goroutines at once and must return when ctx ends, as it does with
+	// the session.
+	Check func(context.Context, Dial) error
 }
 
 // Dial is a connection that a worker's process asks for.
 type Dial struct {
-	Worker, Host string
-	Addr         netip.AddrPort
+	Worker string         // "" for a backend's warmup
+	Host   string         // as asked for: a name, or a literal address
+	Addr   netip.AddrPort // what it resolved to
 }
 
 // Limits bounds what a worker may use. For each: 0 means the default, best

@@ -190,7 +190,8 @@ func TestLevelsAndLimits(t *testing.T) {
 		{"memory degraded", limits(sandbox.Limits{Memory: 1 << 30}, "memory"), 0, "bwrap"},
 		{"workspace", limits(sandbox.Limits{Workspace: 1 << 30}), sandbox.ErrCannotEnforce, ""},
 		{"workspace degraded", limits(sandbox.Limits{Workspace: 1 << 30}, "workspace"), 0, "bwrap"},
-		{"egress", sandbox.Confinement{Egress: sandbox.Egress{Allow: []string{"example.com"}}}, sandbox.ErrCannotEnforce, ""},
+		{"egress", sandbox.Confinement{Egress: sandbox.Egress{Allow: []string{"example.com"}}}, 0, "bwrap"},
+		{"egress unconfined", sandbox.Confinement{Level: "none", Egress: sandbox.Egress{Allow: []string{"example.com"}}}, sandbox.ErrCannotEnforce, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -66,7 +67,11 @@ func (h *hostResources) jails(ctx context.Context, sb *Sandbox) (*jail.Host, err
 	if err != nil {
 		return nil, jailError(err)
 	}
-	if err := host.Check(jail.Policy{Limits: jail.Limits(sb.opts.Confine.Limits), Egress: sb.opts.Confine.Egress.Allow}); err != nil {
+	policy := jail.Policy{Limits: jail.Limits(sb.opts.Confine.Limits)}
+	if len(sb.opts.Confine.Egress.Allow) > 0 {
+		policy.Proxy = func(net.Listener) {} // to be asked about only
+	}
+	if err := host.Check(policy); err != nil {
 		return nil, errors.Join(jailError(err), host.Close())
 	}
 	if host.Level() == "none" {

@@ -28,10 +28,8 @@ func checkConfinement(c Confinement) error {
 			return Errorf(ErrInvalidInput, "confinement.limits.%s: %v is no limit (a limit is positive, 0 for the default or -1 for none)", l.name, l.value)
 		}
 	}
-	if slices.Contains(c.Egress.Allow, "") {
-		return Errorf(ErrInvalidInput, "confinement.egress.allow: an empty pattern allows nothing")
-	}
-	return nil
+	_, err := allowList(c.Egress)
+	return err
 }
 
 type namedLimit struct {

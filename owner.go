@@ -140,11 +140,15 @@ func (o *owner) jailed(ctx context.Context) (*jail.Jail, error) {
 	if err != nil {
 		return nil, err
 	}
+	proxy, err := o.proxy(conf.Egress)
+	if err != nil {
+		return nil, err
+	}
 	j, err := host.NewJail(ctx, jail.Policy{
 		Identity:  o.files().identity(),
 		Workspace: dir,
 		Limits:    jail.Limits(conf.Limits),
-		Egress:    conf.Egress.Allow,
+		Proxy:     proxy,
 	})
 	if err != nil {
 		return nil, jailError(err)

@@ -34,6 +34,7 @@ type Sandbox struct {
 	gate  gate
 	slots *semaphore.Weighted // MaxCalls; nil: no limit
 
+	denials   denials
 	sessions  atomic.Int64 // live sessions, and those being opened or closed
 	abandoned atomic.Int64
 

@@ -3,6 +3,7 @@ package jail
 import (
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 )
@@ -33,6 +34,8 @@ const (
 	// Workspace is where a confined program sees its worker's directory. It is
 	// its home and its working directory.
 	Workspace = "/workspace"
+	// ProxyAddr is where a jail with [Policy.Proxy] has it, on its own loopback.
+	ProxyAddr = "127.0.0.1:3128"
 	// UID and GID are the user and group that every confined program sees
 	// itself as, whatever it is on the host.
 	UID, GID = 1000, 1000
@@ -79,9 +82,13 @@ type Policy struct {
 	// to the identity; directories above it may be closed to the identity.
 	Workspace string
 	Limits    Limits
-	// Egress lists the hosts that may be reached. It must be empty: there is no
-	// network inside but the jail's own loopback.
-	Egress []string
+	// Proxy serves the only way out of the jail: what its programs connect to at
+	// [ProxyAddr], named by HTTP_PROXY and its kin in their clean environment. It
+	// runs in a goroutine of the jail's, which closes ln when it ends and then
+	// waits for Proxy to return; a jail of a single program has a run of its own.
+	// Nil: there is no network inside but the jail's own loopback. Level none,
+	// which cannot keep programs to it, refuses it.
+	Proxy func(ln net.Listener)
 	// TmpSize and ShmSize are the sizes of /tmp and /dev/shm in bytes. 0:
 	// [DefaultTmpSize], [DefaultShmSize], but half and a quarter of the memory
 	// limit at most, for it bounds them as well.

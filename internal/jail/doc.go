@@ -44,6 +44,14 @@
 // [Cmd.NestedUserNS] leaves a program what Chromium's own sandbox needs, and
 // [Policy.Ptrace] what debuggers need. Under level none there is no filter.
 //
+// # Network
+//
+// A jail has a network namespace with nothing but a loopback. [Policy.Proxy] adds
+// one way out: before any program starts, the first process listens on [ProxyAddr]
+// in there, sends the socket to the host and closes its own descriptor of it; the
+// host accepts. What may pass is for the proxy to decide. The filter and Landlock
+// know nothing of it.
+//
 // # Landlock
 //
 // Where the kernel has Landlock (5.19 or newer), programs write to the workspace,

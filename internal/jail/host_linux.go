@@ -178,8 +178,8 @@ func (h *Host) Unenforced(l Limits) []string { return unenforced(h.level, l, h.g
 // [PolicyError] that names it, unless AllowDegraded does. It does not look at
 // the identity and the workspace.
 func (h *Host) Check(p Policy) error {
-	if len(p.Egress) > 0 {
-		return &PolicyError{Limit: "egress", Reason: "there is no egress proxy yet, and jails have no network", Remedy: "leave the allow list empty"}
+	if p.Proxy != nil && h.level == levelNone {
+		return &PolicyError{Limit: "egress", Reason: "level none leaves programs the whole network of the host", Remedy: "leave the allow list empty, or use level bwrap"}
 	}
 	if p.TmpSize < 0 || p.ShmSize < 0 {
 		return fmt.Errorf("jail: TmpSize %d, ShmSize %d: want bytes, or 0 for the default", p.TmpSize, p.ShmSize)

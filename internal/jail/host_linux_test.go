@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,10 +133,10 @@ func TestPolicyIsCheckedClosed(t *testing.T) {
 		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{Processes: -2}}, limit: "!"},
 		{level: "bwrap", policy: jail.Policy{Limits: jail.Limits{CPU: -0.5}}, limit: "!"},
 		{level: "bwrap", policy: jail.Policy{TmpSize: -1}, limit: "!"},
-		{level: "bwrap", policy: jail.Policy{Egress: []string{"example.org"}}, limit: "egress"},
+		{level: "bwrap", policy: jail.Policy{Proxy: func(net.Listener) {}}},
 		{level: "none", policy: jail.Policy{Limits: jail.Limits{Processes: 10}}, limit: without("processes")},
 		{level: "none", policy: jail.Policy{Limits: jail.Limits{Files: 10}}, limit: "files"},
-		{level: "none", policy: jail.Policy{Egress: []string{"example.org"}}, limit: "egress"},
+		{level: "none", policy: jail.Policy{Proxy: func(net.Listener) {}}, limit: "egress"},
 	}
 	for _, tt := range tests {
 		h := open(t, jail.Options{Level: tt.level, AllowDegraded: tt.degraded})

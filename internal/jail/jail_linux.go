@@ -31,6 +31,7 @@ type Jail struct {
 	c        *conn
 	boss     *os.Process // bwrap; under level none the first process itself
 	pidfd    int         // the first process, until done
+	proxy    proxy
 
 	done chan struct{} // closed when nothing of the jail is left
 
@@ -112,6 +113,7 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 	j.ready = true
 	closed := j.closed
 	j.mu.Unlock()
+	j.proxy.start(p.Proxy)
 	go j.listen() // ends with the jail, which Close waits for
 	if closed {
 		j.end()
@@ -182,6 +184,7 @@ func (j *Jail) open(ctx context.Context, binds []bind) (err error) {
 		if j.pidfd >= 0 {
 			unix.Close(j.pidfd)
 		}
+		j.proxy.stop()
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
@@ -205,7 +208,7 @@ func (j *Jail) greet(ctx context.Context, f *os.File) error {
 	l := j.policy.Limits
 	hello := message{kind: msgHello, nums: []int64{
 		protocol, 0, limitValue(l.Files, DefaultFiles), limitValue(l.Processes, DefaultProcesses),
-		flag(j.nested), flag(j.policy.Ptrace), flag(j.policy.probing),
+		flag(j.nested), flag(j.policy.Ptrace), flag(j.policy.probing), flag(j.policy.Proxy != nil),
 	}, strs: append([]string{j.home}, j.h.spaces...)}
 	if j.h.level == levelNone {
 		hello.nums[2], hello.nums[3] = -1, -1
@@ -236,11 +239,16 @@ func (j *Jail) greet(ctx context.Context, f *os.File) error {
 		closeAll(fds)
 		return fmt.Errorf("the first process refused: %s", m.str(0))
 	}
-	if m.kind != msgReady || len(fds) != 1 {
+	if want := 1 + int(flag(j.policy.Proxy != nil)); m.kind != msgReady || len(fds) != want {
 		closeAll(fds)
 		return errMessage
 	}
 	j.pidfd = fds[0]
+	if j.policy.Proxy != nil {
+		if err := j.proxy.take(fds[1]); err != nil {
+			return err
+		}
+	}
 	if !stop() {
 		return ctx.Err()
 	}
@@ -407,6 +415,7 @@ func (j *Jail) bury() {
 	// The socket has ended, so the first process is ending, unless something
 	// else went wrong with it.
 	j.c.close()
+	j.proxy.close()
 	var err error
 	if j.h.level == levelNone {
 		if !gone(j.pidfd, closeTime/2) {
@@ -427,6 +436,7 @@ func (j *Jail) bury() {
 	for _, p := range procs {
 		p.exit(0, true)
 	}
+	j.proxy.stop()
 	if j.group != nil {
 		err = errors.Join(err, j.group.leave())
 	}

@@ -39,7 +39,7 @@ type Process struct {
 
 // cleanEnv is the environment of every program, before [Cmd.Env].
 func (j *Jail) cleanEnv() []string {
-	return []string{
+	env := []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LANG=C.UTF-8",
 		"TERM=xterm-256color",
@@ -47,6 +47,10 @@ func (j *Jail) cleanEnv() []string {
 		"USER=agent",
 		"LOGNAME=agent",
 	}
+	if j.policy.Proxy != nil {
+		env = append(env, proxyEnv()...)
+	}
+	return env
 }
 
 // environ merges added into the clean environment; the last value of a name wins.

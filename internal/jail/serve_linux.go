@@ -96,12 +96,24 @@ func serve(c *conn, hello *message, fds []int, outside bool) error {
 	if err != nil {
 		return fmt.Errorf("open a descriptor of this process: %w", err)
 	}
+	given := []int{pidfd}
+	if hello.num(7) == 1 {
+		if !confined {
+			return errors.New("asked for a proxy without a network namespace of its own")
+		}
+		// Before any program could take its place.
+		ln, err := listenProxy()
+		if err != nil {
+			return err
+		}
+		given = append(given, ln)
+	}
 	go s.reap()
-	if err := c.write(&message{kind: msgReady}, []int{pidfd}); err != nil {
+	if err := c.write(&message{kind: msgReady}, given); err != nil {
 		return err
 	}
 	reserveThreads() // before the first program
-	unix.Close(pidfd)
+	closeAll(given)
 	for {
 		m, fds, err := c.read()
 		if err != nil {

@@ -31,7 +31,7 @@ var etcMade = [...][2]string{
 	{"hosts", "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n"},
 	{"hostname", hostname + "\n"},
 	{"nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"},
-	{"resolv.conf", "# The jail has no network.\n"},
+	{"resolv.conf", "# Names are for the proxy to resolve, where the jail has one.\n"},
 }
 
 const hostname = "sandbox"
