@@ -147,7 +147,7 @@ func TestSlowHandshakesEnd(t *testing.T) {
 				defer drip.Wait()
 				drip.Go(func() {
 					for i := range len(tt.drip) {
-						time.Sleep(time.Second)
+						<-time.After(time.Second) // of the bubble
 						if _, err := io.WriteString(conn, tt.drip[i:i+1]); err != nil {
 							return
 						}
@@ -215,7 +215,7 @@ func TestTunnelLivesWhileOneDirectionMoves(t *testing.T) {
 	const ticks = 10
 	ticking := func(c net.Conn) {
 		for range ticks {
-			time.Sleep(30 * time.Second)
+			<-time.After(30 * time.Second) // of the bubble
 			if _, err := io.WriteString(c, "."); err != nil {
 				return
 			}
