@@ -318,7 +318,23 @@ func TestKill(t *testing.T) {
 			t.Errorf("kill %q of %q = %+v, %v, want exit code %d", tt.signal, tt.command, out, err, tt.code)
 		}
 	}
-	if _, err := b.sh.Kill.Call(ctx, b.w, bash.KillInput{ID: "p99"}); err == nil || !strings.Contains(err.Error(), "p1 p2 p3") {
+	st, err := b.sh.Start.Call(ctx, b.w, bash.StartInput{Command: "exit 5"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 { // while it ends
+		out, err := b.sh.Kill.Call(ctx, b.w, bash.KillInput{ID: st.ID, Signal: "URG"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out.ExitCode != nil {
+			if *out.ExitCode != 5 {
+				t.Errorf("exit code %d, want 5", *out.ExitCode)
+			}
+			break
+		}
+	}
+	if _, err := b.sh.Kill.Call(ctx, b.w, bash.KillInput{ID: "p99"}); err == nil || !strings.Contains(err.Error(), "p1 p2 p3 p4") {
 		t.Errorf("kill of an unknown program: %v", err)
 	}
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -306,15 +306,12 @@ func (s *Shell) Kill(ctx context.Context, in KillInput) (KillOutput, error) {
 	if sig == 0 {
 		return KillOutput{}, sandbox.Errorf(sandbox.ErrInvalidInput, "/signal: unknown signal %q; give TERM, KILL, INT, HUP, QUIT, USR1, USR2, STOP or CONT", in.Signal)
 	}
-	if err := p.Signal(sig); err != nil && !errors.Is(err, term.ErrEnded) {
-		if code, over := p.ExitCode(); over {
-			return KillOutput{ExitCode: &code}, nil
-		}
+	err = p.Signal(sig)
+	if err != nil && !errors.Is(err, term.ErrEnded) {
 		return KillOutput{}, fmt.Errorf("signal program %s: %w", in.ID, err)
 	}
-	switch sig {
-	case syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH:
-	default:
+	mild := []unix.Signal{unix.SIGSTOP, unix.SIGTSTP, unix.SIGCONT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCHLD, unix.SIGURG}
+	if err != nil || !slices.Contains(mild, sig) {
 		t := time.NewTimer(killWait)
 		defer t.Stop()
 		select {

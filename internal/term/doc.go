@@ -25,8 +25,9 @@
 //
 // Variables, functions, aliases, options, traps, the directory, background
 // jobs and descriptors from 3 up stay. The standard streams (exec >file) and
-// the terminal's settings (stty) are put back after each call, and the
-// variables PROMPT_COMMAND and PS1 belong to this package. What a background
+// the terminal's settings (stty) are put back after each call, line editing
+// (set -o vi) is switched off again, and the variables PROMPT_COMMAND and PS1
+// belong to this package; a shell that makes them read-only is replaced. What a background
 // job prints between two calls is kept, up to [Options.Hold] bytes, and becomes
 // the start of the next call's output; past that the job waits, as on a stopped
 // terminal.
@@ -37,7 +38,9 @@
 // # Programs
 //
 // [Program] is a program on a pseudo-terminal of its own, with input, bounded
-// output history and a rendered screen.
+// output history and a rendered screen. What its output may cost the host is
+// bounded: the emulator sees only sequences that a filter has rewritten, a
+// screen has a largest size, and a [Pace] limits the time spent on rendering.
 //
 // The package knows nothing of confinement: it starts processes through a
 // [StartFunc] of the caller's.

@@ -46,7 +46,7 @@ type Program struct {
 
 // Errors of a program.
 var (
-	ErrEnded = errors.New("the program has ended") // for input
+	ErrEnded = errors.New("the program has ended") // for input and signals
 	ErrSize  = errors.New("a terminal cannot have this size")
 )
 
@@ -328,12 +328,18 @@ func (p *Program) Size() (rows, cols int) {
 	return p.screen.rows, p.screen.cols
 }
 
-// Signal sends a signal to the program and what runs in its foreground.
+// Signal sends a signal to the program and what runs in its foreground. After
+// ErrEnded it takes a moment at most until [Program.Done] is closed.
 func (p *Program) Signal(sig os.Signal) error {
-	if _, ok := p.ExitCode(); ok {
+	select {
+	case <-p.ended: // its output may still be on the way
 		return ErrEnded
+	default:
 	}
 	err := p.proc.Signal(sig)
+	if errors.Is(err, os.ErrProcessDone) {
+		return ErrEnded
+	}
 	if s, ok := sig.(unix.Signal); ok {
 		if group, session := p.term.foreground(); group > 1 && group != session {
 			if sid, e := unix.Getsid(group); e == nil && sid == session {

@@ -151,6 +151,9 @@ func TestProgramSignals(t *testing.T) {
 	if code, _ := p.ExitCode(); code != 128+15 {
 		t.Errorf("ExitCode = %d, want 143", code)
 	}
+	if err := p.Signal(unix.SIGTERM); !errors.Is(err, term.ErrEnded) {
+		t.Errorf("a signal after the end: %v, want ErrEnded", err)
+	}
 }
 
 func TestProgramControlC(t *testing.T) {
