@@ -196,6 +196,24 @@ s = socket.create_connection(("127.0.0.1", 3128)); s.sendall(b"GET http://x\x1b[
 	}
 }
 
+func TestEgressDenialsDoNotFloodTheLog(t *testing.T) {
+	t.Parallel()
+	var log safeBuffer
+	var reg sandbox.Registry
+	tool := addShell(&reg, "sh")
+	sb := newSandbox(t, &reg, sandbox.Options{Confine: confined("example.com"), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	got := sh(t, tool, sb.Worker("w"), `python3 -c 'import socket
+for i in range(300):
+    s = socket.create_connection(("127.0.0.1", 3128))
+    s.sendall(b"CONNECT h%d.example:443 HTTP/1.1\r\nHost: h%d.example:443\r\n\r\n" % (i, i))
+    assert s.recv(1000).startswith(b"HTTP/1.1 403 ")
+    s.close()
+print("done")'`)
+	if n := strings.Count(log.String(), "network denied\""); got != "done" || n != 256 {
+		t.Errorf("%q; %d of 300 denials are logged, want the first 256", got, n)
+	}
+}
+
 // safeBuffer is a buffer that may be written to and read at once.
 type safeBuffer struct {
 	mu sync.Mutex
