@@ -1,0 +1,58 @@
+package sandboxtest
+
+import (
+	"slices"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+// Escape is one attempt to get out. The values of [Escapes] are to be read, and
+// to be chosen from.
+type Escape struct {
+	Name  string // theme/what, unique
+	Tries string // what it attempts, to follow "it tries to"
+	Seen  string // how success would be seen
+
+	code   string         // the Python program, after the prelude
+	alone  bool           // in a worker of its own
+	limits sandbox.Limits // of that worker, where tighter than the policy's
+	needs  []need
+	// after looks from outside, once the program has ended, and in a worker of
+	// its own once that is closed. It returns what it found of an escape.
+	after func(w *world, tried *attempt) string
+}
+
+// need is something that only some cases have made for them.
+type need string
+
+const (
+	needVictim  need = "victim"   // a process of the suite's
+	needSetuid  need = "setuid"   // a set-user-id root program in the workspace
+	needRoot    need = "root"     // the suite runs as root
+	needMemory  need = "memory"   // a limit of memory that is enforced
+	needHostEnv need = "host-env" // something in the suite's environment to be told by
+)
+
+// Outcome is how an attempt ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Stopped Outcome = "stopped" // something stopped it
+	Escaped Outcome = "escaped" // it got what it wanted
+	Skipped Outcome = "skipped" // it could not be tried here
+	Broken  Outcome = "broken"  // it ended without saying which: the case or the jail is at fault
+)
+
+// Result is what came of one attempt.
+type Result struct {
+	Escape  Escape
+	Outcome Outcome
+	Detail  string // what stopped it, what it got, or why it was not tried
+}
+
+// Escapes returns all cases, by theme. The slice is the caller's.
+func Escapes() []Escape {
+	return slices.Concat(fileEscapes(), procEscapes(), processEscapes(), networkEscapes(),
+		kernelEscapes(), privilegeEscapes(), deviceEscapes(), resourceEscapes(), lifetimeEscapes())
+}
