@@ -31,6 +31,7 @@ func TestKnownHolesAreThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range results {
+		t.Logf("%s: %s", r.Escape.Name, r.Detail)
 		if r.Outcome != sandboxtest.Escaped {
 			t.Errorf("%s: %s (%s), want it to escape still: %s", r.Escape.Name, r.Outcome, r.Detail, knownHoles[r.Escape.Name])
 		}
@@ -153,4 +154,5 @@ var (
 // knownHoles are not stopped yet, each with the reason.
 var knownHoles = map[string]string{
 	"lifetime/stop-by-limits": "the first process has the user of what it starts, and prlimit(2) asks for no more; the jail that it breaks is its own",
+	"lifetime/slow-first":     "as above, for setpriority(2) and sched_setscheduler(2)",
 }

@@ -19,13 +19,14 @@ def stay(): os.execv('/bin/sh', ['sh', '-c', 'trap "" TERM HUP INT; while :; do 
 	}
 	unclean := func(name, tries, code string) Escape {
 		return Escape{Name: "lifetime/" + name, Tries: tries, Seen: "closing its worker fails, or leaves the workspace", alone: true,
-			code: code + "\nstopped('it was removed all the same')",
+			// Below its own name, for another worker may be in that place by then.
+			code: "os.mkdir(F['case']); os.chdir(F['case'])\n" + code + "\nstopped('it was removed all the same')",
 			after: func(_ *world, tried *attempt) string {
 				if tried.closed != nil {
 					return "closing its worker: " + tried.closed.Error()
 				}
-				if _, err := os.Lstat(tried.workspace); err == nil {
-					return "its workspace is still there"
+				if _, err := os.Lstat(tried.workspace + "/" + tried.facts.Case); err == nil {
+					return "what it left is still there"
 				}
 				return ""
 			}}
@@ -107,7 +108,14 @@ os.kill(-1, signal.SIGKILL); stopped('nobody outside its namespace heard it')`),
 try: os.write(os.open('/proc/1/oom_score_adj', os.O_WRONLY), b'1000'); escaped('made it the first to die')
 except OSError as e: stopped(e.strerror)`),
 		survive("stop-by-limits", "take the first process's limits", `
-resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0)); escaped('took them')`),
+resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0)); resource.prlimit(1, resource.RLIMIT_NPROC, (0, 0)); escaped('took them')`),
+		survive("slow-first", "give the first process the last place among those that want the processor", `
+errors = []
+for f in (lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0)), lambda: os.setpriority(os.PRIO_PROCESS, 1, 19),
+          lambda: os.sched_setaffinity(1, {0})):
+    try: f()
+    except OSError as e: errors.append(e.strerror)
+stopped(errors) if len(errors) == 3 else escaped('did it')`),
 		survive("forged-first", "start a first process of its own by the program of the real one", `
 a, b = socket.socketpair()
 def f():

@@ -284,11 +284,11 @@ func (l *lab) try(ctx context.Context, e Escape) (res Result) {
 
 // look adds what is seen from outside.
 func (l *lab) look(res Result, a *attempt) Result {
-	if res.Escape.after == nil || res.Outcome == Escaped || res.Outcome == Skipped {
+	if res.Escape.after == nil || res.Outcome == Skipped {
 		return res
 	}
 	if seen := res.Escape.after(l.w, a); seen != "" {
-		res.Outcome, res.Detail = Escaped, "seen from outside: "+seen
+		res.Outcome, res.Detail = Escaped, strings.TrimSpace(res.Detail+" (seen from outside: "+seen+")")
 	}
 	return res
 }
