@@ -139,6 +139,13 @@ for where in ('dev-' + F['case'], '/tmp/dev-' + F['case']):
             escaped('made a device at ' + where)
         except OSError as e: errors.append(e.strerror)
 stopped(errors)`},
+		{Name: "files/mount-paths", Tries: "learn where on the host its workspace lies", Seen: "its mounts name the directory of all workspaces",
+			code: `
+top = F['other'].split('/slots/')[0].split('/')[-1]
+if len(top) < 4: skipped('the data directory has too short a name to be told by')
+lines = [l for l in open('/proc/self/mountinfo') if top in l]
+if lines or top in os.getcwd(): escaped('%s, in %s' % (top, lines[:1] or os.getcwd()))
+stopped('no mount names %s' % top)`},
 		{Name: "files/shadow", Tries: "read the host's password hashes", Seen: "/etc/shadow opens", code: `opens('/etc/shadow', os.O_RDONLY)`},
 		{Name: "files/home", Tries: "list the home of the host's user", Seen: "the listing succeeds",
 			code: `names = os.listdir(F['home']); escaped('%s holds %d names' % (F['home'], len(names)))`},
