@@ -23,14 +23,14 @@
 //
 // # What ends with a call and what stays
 //
-// Variables, functions, aliases, options, traps, the directory, background
-// jobs and descriptors from 3 up stay. The standard streams (exec >file) and
-// the terminal's settings (stty) are put back after each call, line editing
-// (set -o vi) is switched off again, and the variables PROMPT_COMMAND and PS1
-// belong to this package; a shell that makes them read-only is replaced. What a background
-// job prints between two calls is kept, up to [Options.Hold] bytes, and becomes
-// the start of the next call's output; past that the job waits, as on a stopped
-// terminal.
+// Variables, functions, aliases, options, traps, the directory, background jobs
+// and descriptors from 3 up stay. The standard streams (exec >file) and the
+// terminal's settings (stty) are put back after each call, line editing (set -o
+// vi) is switched off again, and the variables PROMPT_COMMAND and PS1 belong to
+// this package; a shell that makes them read-only is replaced. What a
+// background job prints between two calls is kept, up to [Options.Hold] bytes,
+// and becomes the start of the next call's output; past that the job waits, as
+// on a stopped terminal.
 //
 // A shell that ended, or that a command broke, is replaced by a fresh one in
 // the last directory, and [Result.Restarted] says so.

@@ -276,7 +276,7 @@ func TestAShellStoppedBetweenCalls(t *testing.T) {
 		code     int
 		timedOut bool
 	}{{"echo on; sleep 100", 130, true}, {"echo on; exit 3", 3, false}} {
-		res := run(t, stopped(t), term.Command{Text: tt.text, Timeout: 200 * time.Millisecond})
+		res := run(t, stopped(t), term.Command{Text: tt.text, Timeout: time.Second})
 		if !res.Restarted || res.ExitCode != tt.code || res.TimedOut != tt.timedOut || string(res.Stdout.Bytes()) != "on\n" {
 			t.Errorf("Run(%q) = %+v", tt.text, res)
 		}
