@@ -120,6 +120,8 @@ func attempts(p Profile) (list []attempt, keep [][]byte) {
 
 		{"personality without address randomization", unix.SYS_PERSONALITY, [6]uint64{0x0040000}, unix.EPERM, true},
 		{"personality that asks", unix.SYS_PERSONALITY, [6]uint64{math.MaxUint32}, 0, false},
+		{"prlimit64 of process 1", unix.SYS_PRLIMIT64, [6]uint64{1, unix.RLIMIT_CORE, bad}, unix.EPERM, true},
+		{"prlimit64 that asks", unix.SYS_PRLIMIT64, [6]uint64{0, unix.RLIMIT_CORE, 0, 0}, 0, false},
 		{"prctl(PR_SET_MM)", unix.SYS_PRCTL, [6]uint64{unix.PR_SET_MM, bad}, unix.EPERM, false},
 		{"prctl(PR_SET_MM), a high bit set", unix.SYS_PRCTL, [6]uint64{high | unix.PR_SET_MM, bad}, unix.EPERM, false},
 		{"prctl(PR_GET_DUMPABLE)", unix.SYS_PRCTL, [6]uint64{unix.PR_GET_DUMPABLE}, 0, false},

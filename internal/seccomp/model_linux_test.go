@@ -115,6 +115,8 @@ func model(a arch, names map[uint32]string, p Profile, d callData) uint32 {
 		return unless(low(0)&forbidden == 0)
 	case "personality":
 		return unless(slices.Contains([]uint32{0, 8, 0x20000, 0x20008, 0xffffffff}, low(0)))
+	case "prlimit64":
+		return unless(low(0) == 0 || d.args[2] == 0)
 	case "prctl":
 		return unless(low(0) != 35)
 	case "ioctl":

@@ -102,6 +102,15 @@ func rules(p Profile) []rule {
 			{"bpf", 321, 280}, {"perf_event_open", 298, 241}, {"syslog", 103, 116},
 		}},
 
+		// The limits of others: every program of a jail has the user of its first
+		// process, whose end would be the end of all. Asking, without new limits, is
+		// free. The pid is 32 bits; the pointer is looked at whole, since a program
+		// may choose one whose low half is 0.
+		{
+			oneOf(0, []uint32{0}, allow, wide(2, eperm, anyBit(2, ^uint32(0), eperm, allow))),
+			[]call{{"prlimit64", 302, 261}},
+		},
+
 		// Keyrings know no namespaces but a user's.
 		{eperm, []call{{"keyctl", 250, 219}, {"add_key", 248, 217}, {"request_key", 249, 218}}},
 

@@ -153,6 +153,9 @@ var argumentTests = []struct {
 	{call: "chroot", profile: Profile{NestedUserNS: true}, allowed: []uint64{0, math.MaxUint64}},
 	{call: "ptrace", denied: []uint64{0, 16, math.MaxUint64}},
 	{call: "ptrace", profile: Profile{Ptrace: true}, allowed: []uint64{0, 16, math.MaxUint64}},
+	{call: "prlimit64", arg: 2, allowed: []uint64{0, 1, math.MaxUint64}}, // its own
+	{call: "prlimit64", arg: 2, rest: [6]uint64{1}, allowed: []uint64{0}, denied: []uint64{1, 1 << 32, math.MaxUint64}},
+	{call: "prlimit64", arg: 2, rest: [6]uint64{1 << 32}, allowed: []uint64{0, 1 << 32}}, // pid 0 to the kernel
 	{
 		call:    "personality",
 		allowed: []uint64{0, 8, 0x20000, 0x20008, 0xffffffff, math.MaxUint64, 1<<32 | 8},
