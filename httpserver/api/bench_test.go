@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/httpserver/api"
 )
 
-// BenchmarkEcho compares a call of echo over HTTP with a bare handler that
+// BenchmarkEcho compares calls over HTTP, of echo and of a tool in a session, with a bare handler that
 // decodes the same request and encodes the same answer, both over a real
 // listener and one kept-alive connection.
 func BenchmarkEcho(b *testing.B) {
@@ -47,7 +48,11 @@ func BenchmarkEcho(b *testing.B) {
 		_ = json.NewEncoder(w).Encode(bareAnswer{Message: "success", Data: req.Params,
 			Meta: bareMeta{Tool: req.Action, TraceID: "00000000-0000-4000-8000-000000000000", Ran: true}})
 	})
-	served := newHandler(b, newSandbox(b, nil), api.Options{})
+	sb := newSandbox(b, nil)
+	if _, err := sb.CreateSession(b.Context(), "w", "fake", sandbox.SessionOptions{TTL: -1}); err != nil {
+		b.Fatal(err)
+	}
+	served := newHandler(b, sb, api.Options{})
 	large, err := json.Marshal(map[string]any{"worker_id": "w", "action": "echo", "params": map[string]any{"text": string(bytes.Repeat([]byte("lorem ipsum "), 1<<12))}})
 	if err != nil {
 		b.Fatal(err)
@@ -57,6 +62,7 @@ func BenchmarkEcho(b *testing.B) {
 		text []byte
 	}{
 		{"small", []byte(`{"worker_id":"w","action":"echo","params":{"text":"hello","n":[1,2,3]},"timeout":null}`)},
+		{"session", []byte(`{"worker_id":"w","action":"fake:incr","params":{"by":1},"timeout":null}`)}, // strict input
 		{"48KiB", large},
 	} {
 		call := func(b *testing.B, srv *httptest.Server) time.Duration {
