@@ -19,7 +19,7 @@ const (
 	keepAlive = 15 * time.Second
 	// stalled is how long a caller may take none of an event before it counts
 	// as gone.
-	stalled = 60 * time.Second
+	stalled = 15 * time.Second
 )
 
 // wantsEvents reports whether the caller asks for a stream.
