@@ -57,10 +57,11 @@ func serveUntilTerminated(addr string) int {
 	return 0
 }
 
-// freeAddr returns an address that nobody listens on.
-func freeAddr(t *testing.T) string {
+// freeAddr returns an address that nobody listens on. The loopback host is the
+// test's own: a port of 127.0.0.1 may be given to another test's server at once.
+func freeAddr(t *testing.T, host string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func freeAddr(t *testing.T) string {
 
 func TestLocalServerIsStartedOnceAndStopped(t *testing.T) {
 	t.Parallel()
-	addr := freeAddr(t)
+	addr := freeAddr(t, "127.0.0.2")
 	o := client.Options{Retries: -1, Local: &client.LocalServer{Command: []string{os.Args[0]}, Env: []string{serveEnv + "=" + addr}, StartTimeout: 20 * time.Second}}
 	first, err := client.Connect(t.Context(), "http://"+addr, o)
 	if err != nil {
@@ -110,7 +111,7 @@ func TestLocalServerIsStartedOnceAndStopped(t *testing.T) {
 
 func TestLocalServerThatFails(t *testing.T) {
 	t.Parallel()
-	addr := freeAddr(t)
+	addr := freeAddr(t, "127.0.0.3")
 	start := func(l client.LocalServer) error {
 		l.StartTimeout = 5 * time.Second
 		_, err := client.Connect(t.Context(), "http://"+addr, client.Options{Retries: -1, Local: &l})
