@@ -227,4 +227,6 @@ type BackendStatus struct {
 	Err      string // why its last warmup failed; "" if it did not
 	Sessions int    // live sessions, temporary ones included
 	Pooled   int    // blank sessions kept ahead of demand
+
+	Description, Version string // as registered
 }

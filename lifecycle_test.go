@@ -233,7 +233,7 @@ func TestIdleWorkersAreForgotten(t *testing.T) {
 func TestWarmupIsSharedAndRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var warmups atomic.Int32
-		f := newFake(sandbox.BackendSpec{}, sandbox.BackendFuncs[*counter]{WarmupFunc: func(ctx context.Context, env sandbox.Env) error {
+		f := newFake(sandbox.BackendSpec{Description: "counts", Version: "2"}, sandbox.BackendFuncs[*counter]{WarmupFunc: func(ctx context.Context, env sandbox.Env) error {
 			<-time.After(time.Second)
 			switch warmups.Add(1) {
 			case 1:
@@ -256,6 +256,9 @@ func TestWarmupIsSharedAndRetried(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		if st, _ := sb.Status(t.Context()); st.Backends[0].Description != "counts" || st.Backends[0].Version != "2" {
+			t.Errorf("Status = %+v, want the description and version that were registered", st.Backends[0])
+		}
 		st, err := sb.Warmup(t.Context())
 		if err == nil || st.Backends[0].Warm || !strings.Contains(st.Backends[0].Err, "panicked: bug") || strings.Contains(err.Error(), "goroutine") {
 			t.Errorf("Warmup = %+v, %v", st.Backends, err)

@@ -151,7 +151,10 @@ func (sb *Sandbox) Status(ctx context.Context) (Status, error) {
 	}
 	for _, b := range sb.opts.Registry.backends {
 		b.mu.Lock()
-		bs := BackendStatus{Name: b.spec.Name, Warm: b.warm.Load(), Sessions: int(b.live.Load()), Pooled: sb.pooled(b)}
+		bs := BackendStatus{
+			Name: b.spec.Name, Description: b.spec.Description, Version: b.spec.Version,
+			Warm: b.warm.Load(), Sessions: int(b.live.Load()), Pooled: sb.pooled(b),
+		}
 		if b.warmErr != nil {
 			bs.Err = strings.TrimPrefix(b.warmErr.Error(), "Backend not initialized: "+b.spec.Name+": ")
 		}

@@ -115,6 +115,9 @@ type backendStatusView struct {
 	Error    string `json:"error"`
 	Sessions int    `json:"sessions"`
 	Pooled   int    `json:"pooled"`
+
+	Description string `json:"description"`
+	Version     string `json:"version"`
 }
 
 // serverStatus is all of sandbox.Status. The protocol has no counterpart: our
@@ -126,7 +129,7 @@ func serverStatus(ctx context.Context, q *request) reply {
 	}
 	backends := []backendStatusView{}
 	for _, b := range st.Backends {
-		backends = append(backends, backendStatusView{b.Name, b.Warm, b.Err, b.Sessions, b.Pooled})
+		backends = append(backends, backendStatusView{b.Name, b.Warm, b.Err, b.Sessions, b.Pooled, b.Description, b.Version})
 	}
 	r := success(struct {
 		Level      string              `json:"level"`

@@ -114,6 +114,9 @@ func (c *Client) Status(ctx context.Context) (sandbox.Status, error) {
 			Error    string `json:"error"`
 			Sessions int    `json:"sessions"`
 			Pooled   int    `json:"pooled"`
+
+			Description string `json:"description"`
+			Version     string `json:"version"`
 		} `json:"backends"`
 	}
 	if err := a.decodeData(&data); err != nil {
@@ -124,7 +127,10 @@ func (c *Client) Status(ctx context.Context) (sandbox.Status, error) {
 		Sessions: data.Sessions, Abandoned: data.Abandoned,
 	}
 	for _, b := range data.Backends {
-		st.Backends = append(st.Backends, sandbox.BackendStatus{Name: b.Name, Warm: b.Warm, Err: b.Error, Sessions: b.Sessions, Pooled: b.Pooled})
+		st.Backends = append(st.Backends, sandbox.BackendStatus{
+			Name: b.Name, Description: b.Description, Version: b.Version,
+			Warm: b.Warm, Err: b.Error, Sessions: b.Sessions, Pooled: b.Pooled,
+		})
 	}
 	return st, nil
 }
