@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,8 +13,10 @@ type callCtx struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	s      *session
-	outer  *callCtx // the call that made this one, if it ran in a session
-	token  bool     // it holds the session's serial token
+	outer  *callCtx     // the call that made this one, if it ran in a session
+	token  bool         // it holds the session's serial token
+	began  atomic.Bool  // the tool's code runs, or did
+	denied *callDenials // what was refused meanwhile, guarded by ws.mu; nil: nothing
 
 	prev, next *callCtx // in s.calls, guarded by ws.mu
 }
@@ -87,6 +90,10 @@ func (s *session) enter(ctx context.Context) *callCtx {
 		c.next.prev = c
 	}
 	s.calls = c
+	if s.ws.untold != nil {
+		c.inherit(s.ws.untold)
+		s.ws.untold = nil
+	}
 	return c
 }
 

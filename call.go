@@ -15,6 +15,7 @@ type Call struct {
 	SessionID string // "" for a tool without session
 
 	run *callRun
+	in  *callCtx // nil for a tool without session
 }
 
 // callRun is the part of a running call that its copies share.
@@ -35,6 +36,20 @@ func (c Call) Emit(e Event) {
 // Listening reports whether anybody receives what Emit sends, for tools whose
 // events are costly to make.
 func (c Call) Listening() bool { return c.run != nil && c.run.events != nil }
+
+// Denied returns what policy refused to the worker's programs while the call has
+// run, and since the worker's last call: the first 16 distinct ones, each with
+// its count. Programs of one worker are not told apart, so every running call of
+// the worker has them all. A tool that starts programs puts the texts into its
+// output, for a caller without [Meta] and for the model. It is empty for a tool
+// without session.
+func (c Call) Denied() []Denial {
+	if c.in == nil {
+		return nil
+	}
+	d, _ := c.in.denials()
+	return d
+}
 
 // Execute runs another tool as the same worker. params is encoded as JSON. Use
 // the ctx that the tool was given: a call into the running call's own Serial
@@ -65,7 +80,7 @@ const (
 	EventOutput   EventKind = "output"   // a piece of a program's output: Stream, Text
 	EventProgress EventKind = "progress" // Done of Total, with Text
 	EventArtifact EventKind = "artifact" // a file appeared in the workspace: Text is its path
-	EventDenial   EventKind = "denial"   // something was refused by policy: Text names the rule
+	EventDenial   EventKind = "denial"   // something was refused by policy: Text says what, Data has host, port and rule; see [Denial]
 	EventLog      EventKind = "log"      // anything worth a line: Text
 )
 

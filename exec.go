@@ -36,13 +36,17 @@ func execTool[In, Out any](ctx context.Context, sb *Sandbox, t *Tool[In, Out], w
 	if err != nil {
 		return out, e.complete(err, "", false)
 	}
-	call.SessionID = c.s.id
+	call.SessionID, call.in = c.s.id, c
 	if err := c.Err(); err != nil { // it ended while the call was on its way here
 		sb.release(ctx, c)
 		return out, e.complete(ended(c, err), c.s.id, false)
 	}
 	if meta != nil {
 		meta.Ran = true
+	}
+	c.began.Store(true)
+	if call.Listening() {
+		c.listen(call.run.events)
 	}
 	// Deferred, for a function on the caller's goroutine may end that
 	// (runtime.Goexit, as a test's FailNow does).
@@ -52,6 +56,9 @@ func execTool[In, Out any](ctx context.Context, sb *Sandbox, t *Tool[In, Out], w
 			sb.lose(c.s, errors.New("a call did not return in time and was left behind"))
 		}
 		sb.release(ctx, c)
+		if meta != nil {
+			meta.Denied, meta.DeniedTotal = c.finish()
+		}
 	}()
 	out, left, err = t.runCode(c, sb, call, c.s.state, in, mayLeave)
 	if err != nil {

@@ -72,7 +72,7 @@ func (r Response) Decode(v any) error {
 }
 
 // ForModel returns the text to hand to a language model: the output's JSON,
-// or {"error":{"code":…,"message":…,"data":…,"did_you_mean":…}}.
+// or {"error":{"code":…,"message":…,"data":…,"did_you_mean":…,"denied":…}}.
 func (r Response) ForModel() string {
 	if r.Err == nil {
 		return string(r.Data)
@@ -82,10 +82,15 @@ func (r Response) ForModel() string {
 		Message    string          `json:"message"`
 		Data       json.RawMessage `json:"data,omitempty"`
 		DidYouMean []string        `json:"did_you_mean,omitempty"`
+		Denied     []string        `json:"denied,omitempty"`
+	}
+	var denied []string
+	for _, d := range r.Meta.Denied {
+		denied = append(denied, d.Text)
 	}
 	b, err := wire.Marshal(struct {
 		Error modelError `json:"error"`
-	}{modelError{CodeOf(r.Err), r.Err.Error(), r.Data, r.Meta.DidYouMean}})
+	}{modelError{CodeOf(r.Err), r.Err.Error(), r.Data, r.Meta.DidYouMean, denied}})
 	if err != nil { // only a hand-made Response with Data that is no JSON
 		return `{"error":{"code":5013,"message":"the response's data is not JSON"}}`
 	}
@@ -103,6 +108,11 @@ type Meta struct {
 	Ran        bool          // the tool's own code began
 	Expired    string        // id of the session this call would have used, had it not expired or been lost; told once
 	DidYouMean []string      // for an unknown tool: the nearest names
+	// Denied is what policy refused to the worker's programs while the call ran,
+	// and since the worker's last call: the first 16 distinct ones, see
+	// [Call.Denied]. DeniedTotal counts all.
+	Denied      []Denial
+	DeniedTotal int
 }
 
 // BatchOptions says how a batch runs.
@@ -216,6 +226,7 @@ type Status struct {
 	Tools      int             // registered tools, hidden ones included
 	Workers    int             // known workers
 	Sessions   int             // live sessions, temporary ones included
+	Denied     int             // times that policy refused something to workers' programs, such as a host
 	Abandoned  int             // calls, opens and closes that did not end in time and were left behind
 	Backends   []BackendStatus // in order of registration
 }

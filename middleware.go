@@ -45,6 +45,10 @@ func (i *Invocation) OutputJSON() (json.RawMessage, error) { return i.body.outpu
 // the tool's. It fails if out does not decode into the tool's output type.
 func (i *Invocation) SetOutputJSON(out json.RawMessage) error { return i.body.setOutputJSON(out) }
 
+// Denied returns what policy refused while the call ran, once the handler has
+// returned; see [Meta].
+func (i *Invocation) Denied() []Denial { return i.meta.Denied }
+
 // chain composes the middlewares around the call itself; first is outermost.
 func chain(mw []Middleware) Handler {
 	h := Handler(func(ctx context.Context, inv *Invocation) error { return inv.body.run(ctx, inv) })

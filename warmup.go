@@ -144,10 +144,10 @@ func (sb *Sandbox) Status(ctx context.Context) (Status, error) {
 	level, unenforced := sb.host.level(sb.opts.Confine)
 	st := Status{
 		Level: level, Unenforced: unenforced,
-		Tools:     len(sb.opts.Registry.tools),
-		Workers:   sb.workers.len(),
-		Sessions:  int(sb.sessions.Load()),
-		Abandoned: int(sb.abandoned.Load()),
+		Tools:    len(sb.opts.Registry.tools),
+		Workers:  sb.workers.len(),
+		Sessions: int(sb.sessions.Load()),
+		Denied:   int(sb.denials.count()), Abandoned: int(sb.abandoned.Load()),
 	}
 	for _, b := range sb.opts.Registry.backends {
 		b.mu.Lock()

@@ -23,7 +23,8 @@ type workerState struct {
 	parked   []*session // opened ahead of demand, see pool.go
 	counters []counter
 	notes    []note
-	idle     time.Time // since when it has no session
+	idle     time.Time   // since when it has no session
+	untold   *denialList // refused while no call ran, for the next one; nil: nothing
 
 	files workerFiles
 }

@@ -463,3 +463,28 @@ func TestUnprivileged(t *testing.T) {
 		t.Errorf("as uid 65534 nothing ran:\n%s", out)
 	}
 }
+
+func TestRunTellsWhatPolicyRefused(t *testing.T) {
+	t.Parallel()
+	var reg sandbox.Registry
+	sh := bash.Register(&reg, bash.Config{})
+	sb, err := sandbox.New(sandbox.Options{Registry: &reg, ValidateTyped: true,
+		Confine: sandbox.Confinement{Level: "bwrap", Egress: sandbox.Egress{Allow: []string{"example.com"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &box{t, sh, sb, sb.Worker("w")}
+	t.Cleanup(func() {
+		if err := sb.Shutdown(context.Background()); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+	b.session("")
+	got := b.run(bash.RunInput{Command: "curl -s https://forbidden.example/"})
+	if diff := cmp.Diff([]string{"network denied: forbidden.example:443 is not in the allow list"}, got.Denied); diff != "" {
+		t.Errorf("denied (-want +got):\n%s\n%+v", diff, got)
+	}
+	if got := b.run(bash.RunInput{Command: "true"}); got.Denied != nil {
+		t.Errorf("told again: %q", got.Denied)
+	}
+}

@@ -23,14 +23,15 @@ type RunInput struct {
 
 // RunOutput is what bash:run returns.
 type RunOutput struct {
-	Command    string `json:"command"`
-	Stdout     string `json:"stdout"`
-	Stderr     string `json:"stderr" jsonschema:"empty unless the session keeps stderr apart"`
-	ExitCode   int    `json:"exit_code" jsonschema:"128 plus the number for a signal; -1 after a time-out"`
-	ReturnCode int    `json:"return_code" jsonschema:"the same as exit_code"`
-	Cwd        string `json:"cwd" jsonschema:"the shell's directory afterwards, as commands see it"`
-	TimedOut   bool   `json:"timed_out"`
-	Error      string `json:"error,omitzero" jsonschema:"why there is no exit code"`
+	Command    string   `json:"command"`
+	Stdout     string   `json:"stdout"`
+	Stderr     string   `json:"stderr" jsonschema:"empty unless the session keeps stderr apart"`
+	ExitCode   int      `json:"exit_code" jsonschema:"128 plus the number for a signal; -1 after a time-out"`
+	ReturnCode int      `json:"return_code" jsonschema:"the same as exit_code"`
+	Cwd        string   `json:"cwd" jsonschema:"the shell's directory afterwards, as commands see it"`
+	TimedOut   bool     `json:"timed_out"`
+	Error      string   `json:"error,omitzero" jsonschema:"why there is no exit code"`
+	Denied     []string `json:"denied,omitempty" jsonschema:"what policy refused to the session's programs meanwhile, such as a host that is not in the allow list; trying again does not help"`
 
 	Truncated  bool   `json:"truncated" jsonschema:"the middle of the output was left out"`
 	OutputPath string `json:"output_path,omitzero" jsonschema:"workspace file with the whole output, if it was truncated"`
@@ -89,6 +90,9 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 		Truncated: res.Stdout.Truncated() || res.Stderr.Truncated(),
 		Restarted: res.Restarted, RestartReason: res.Reason,
 		DurationMS: float64(res.Duration.Microseconds()) / 1000,
+	}
+	for _, d := range call.Denied() {
+		out.Denied = append(out.Denied, d.Text)
 	}
 	out.Stdout, out.OutputPath = text(res.Stdout, spills[term.Stdout])
 	out.Stderr, out.StderrPath = text(res.Stderr, spills[term.Stderr])

@@ -104,6 +104,11 @@ func appendExtras(b []byte, r *reply) []byte {
 	if len(m.didYouMean) > 0 {
 		b = appendMember(b, member{"did_you_mean", encode(m.didYouMean)})
 	}
+	if len(m.denied) > 0 {
+		b = appendMember(b, member{"denied", encode(m.denied)})
+		b = append(b, `,"denied_total":`...)
+		b = strconv.AppendInt(b, int64(m.deniedTotal), 10)
+	}
 	if m.info != nil {
 		b = appendMember(b, member{"session", encode(m.info)})
 	}

@@ -87,6 +87,7 @@ func metaOf(m sandbox.Meta) replyMeta {
 	return replyMeta{
 		tool: m.Tool, resource: m.Backend, session: m.SessionID, trace: m.TraceID, elapsed: m.Elapsed,
 		temporary: m.Temporary, ran: m.Ran, expired: m.Expired, didYouMean: m.DidYouMean,
+		denied: m.Denied, deniedTotal: m.DeniedTotal,
 	}
 }
 

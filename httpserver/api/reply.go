@@ -32,6 +32,8 @@ type replyMeta struct {
 	temporary, ran                 bool
 	expired                        string
 	didYouMean                     []string
+	denied                         []sandbox.Denial
+	deniedTotal                    int
 	info                           *sessionView // the session that was made, found or ended
 	cause                          *causeView   // the executor's own words, where the protocol has others
 }

@@ -79,11 +79,12 @@ func health(ctx context.Context, q *request) reply {
 		Version    string   `json:"version,omitempty"`
 		Level      string   `json:"level,omitempty"`
 		Unenforced []string `json:"unenforced,omitempty"`
+		Denied     int      `json:"denied,omitempty"`
 	}{Status: "healthy", Timestamp: isoTime(time.Now())}
 	if q.who.known {
 		view.Title, view.Version = q.o.Title, q.o.Version
 		if st, _ := q.status.get(ctx, healthWait); st != nil {
-			view.Level, view.Unenforced = st.Level, st.Unenforced
+			view.Level, view.Unenforced, view.Denied = st.Level, st.Unenforced, st.Denied
 		}
 	}
 	return plain(http.StatusOK, view)
@@ -137,9 +138,10 @@ func serverStatus(ctx context.Context, q *request) reply {
 		Tools      int                 `json:"tools"`
 		Workers    int                 `json:"workers"`
 		Sessions   int                 `json:"sessions"`
+		Denied     int                 `json:"denied"`
 		Abandoned  int                 `json:"abandoned"`
 		Backends   []backendStatusView `json:"backends"`
-	}{st.Level, st.Unenforced, st.Tools, st.Workers, st.Sessions, st.Abandoned, backends})
+	}{st.Level, st.Unenforced, st.Tools, st.Workers, st.Sessions, st.Denied, st.Abandoned, backends})
 	return r
 }
 

@@ -23,18 +23,20 @@ type envelope struct {
 	Detail  json.RawMessage `json:"detail"`
 	Data    json.RawMessage `json:"data"`
 	Meta    struct {
-		Tool       string          `json:"tool"`
-		Millis     float64         `json:"execution_time_ms"`
-		Resource   string          `json:"resource_type"`
-		SessionID  string          `json:"session_id"`
-		TraceID    string          `json:"trace_id"`
-		Temporary  bool            `json:"temporary"`
-		TempMarked bool            `json:"temporary_session"`
-		Ran        *bool           `json:"ran"` // nil: a server that does not tell
-		Expired    string          `json:"expired_session"`
-		DidYouMean []string        `json:"did_you_mean"`
-		Session    *sessionView    `json:"session"`
-		Cause      json.RawMessage `json:"cause"`
+		Tool       string           `json:"tool"`
+		Millis     float64          `json:"execution_time_ms"`
+		Resource   string           `json:"resource_type"`
+		SessionID  string           `json:"session_id"`
+		TraceID    string           `json:"trace_id"`
+		Temporary  bool             `json:"temporary"`
+		TempMarked bool             `json:"temporary_session"`
+		Ran        *bool            `json:"ran"` // nil: a server that does not tell
+		Expired    string           `json:"expired_session"`
+		DidYouMean []string         `json:"did_you_mean"`
+		Denied     []sandbox.Denial `json:"denied"`
+		Denials    int              `json:"denied_total"`
+		Session    *sessionView     `json:"session"`
+		Cause      json.RawMessage  `json:"cause"`
 	} `json:"meta"`
 }
 
@@ -120,6 +122,7 @@ func (v *envelope) response() sandbox.Response {
 		Elapsed:   time.Duration(v.Meta.Millis * float64(time.Millisecond)),
 		Temporary: v.Meta.Temporary || v.Meta.TempMarked, Ran: v.ran(),
 		Expired: v.Meta.Expired, DidYouMean: v.Meta.DidYouMean,
+		Denied: v.Meta.Denied, DeniedTotal: v.Meta.Denials,
 	}}
 	if v.Code != nil && *v.Code != 0 {
 		r.Err, r.Data = v.failure(), v.detail(v.Data)

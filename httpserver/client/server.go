@@ -107,6 +107,7 @@ func (c *Client) Status(ctx context.Context) (sandbox.Status, error) {
 		Tools      int      `json:"tools"`
 		Workers    int      `json:"workers"`
 		Sessions   int      `json:"sessions"`
+		Denied     int      `json:"denied"`
 		Abandoned  int      `json:"abandoned"`
 		Backends   []struct {
 			Name     string `json:"name"`
@@ -124,7 +125,7 @@ func (c *Client) Status(ctx context.Context) (sandbox.Status, error) {
 	}
 	st := sandbox.Status{
 		Level: data.Level, Unenforced: data.Unenforced, Tools: data.Tools, Workers: data.Workers,
-		Sessions: data.Sessions, Abandoned: data.Abandoned,
+		Sessions: data.Sessions, Denied: data.Denied, Abandoned: data.Abandoned,
 	}
 	for _, b := range data.Backends {
 		st.Backends = append(st.Backends, sandbox.BackendStatus{
