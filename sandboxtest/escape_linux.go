@@ -16,6 +16,9 @@ type Escape struct {
 
 	code   string         // the Python program, after the prelude
 	alone  bool           // in a worker of its own
+	nested bool           // by a program that may make user namespaces
+	egress bool           // under the suite's allow list instead of the policy's
+	worker string         // part of that worker's id
 	limits sandbox.Limits // of that worker, where tighter than the policy's
 	needs  []need
 	// after looks from outside, once the program has ended, and in a worker of
@@ -30,6 +33,7 @@ const (
 	needVictim  need = "victim"   // a process of the suite's
 	needSetuid  need = "setuid"   // a set-user-id root program in the workspace
 	needRoot    need = "root"     // the suite runs as root
+	needMounts  need = "mounts"   // a directory of the suite's at /mnt/given, to read
 	needMemory  need = "memory"   // a limit of memory that is enforced
 	needHostEnv need = "host-env" // something in the suite's environment to be told by
 )
@@ -54,8 +58,8 @@ type Result struct {
 
 // Escapes returns all cases, by theme. The slice is the caller's.
 func Escapes() []Escape {
-	all := slices.Concat(fileEscapes(), procEscapes(), processEscapes(), networkEscapes(),
-		kernelEscapes(), privilegeEscapes(), deviceEscapes(), resourceEscapes(), lifetimeEscapes())
+	all := slices.Concat(fileEscapes(), procEscapes(), processEscapes(), networkEscapes(), egressEscapes(), nestedEscapes(),
+		kernelEscapes(), privilegeEscapes(), deviceEscapes(), resourceEscapes(), lifetimeEscapes(), workerEscapes())
 	for i, e := range all {
 		switch e.Name {
 		case "files/mount-paths":

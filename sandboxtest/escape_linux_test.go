@@ -137,6 +137,7 @@ var (
 		processes/shared-memory-key processes/namespaces
 		network/loopback network/loopback-mapped network/any-address network/udp network/abstract-socket
 		network/abstract-names network/unix-socket network/unix-socket-link network/socket-netlink-uevent
+		egress/loopback egress/loopback-decimal egress/loopback-octal egress/mapped egress/listed-name-of-loopback egress/name-upper-case
 		kernel/ptrace-traceme kernel/personality kernel/keyring-read kernel/number-high-bits
 		privileges/no-new-privs privileges/bounding-set devices/numbers resources/tmp resources/unlinked`)
 	rootEscapes = strings.Fields(`

@@ -72,26 +72,76 @@ func RunEscapes(t *testing.T, o sandbox.Options, cases ...Escape) {
 
 // TryEscapes tries the cases in a sandbox with options o and returns what came of
 // each, in their order. The sandbox has a registry of its own, keeps no
-// workspaces, and is shut down in the end; everything else is as o says. The error
-// says why nothing could be tried.
+// workspaces, and is shut down in the end; everything else is as o says, but for
+// the cases of egress, which run under an allow list of the suite's. The error says
+// why nothing could be tried.
 func TryEscapes(ctx context.Context, o sandbox.Options, cases []Escape) ([]Result, error) {
 	w, err := newWorld()
 	if err != nil {
 		return nil, err
 	}
 	defer w.close()
+	own, listed := split(cases)
+	results, level, err := tryIn(ctx, w, o, own.cases, nil)
+	if err != nil {
+		return nil, err
+	}
+	if level != "none" { // which can enforce no list
+		o.Confine.Egress = sandbox.Egress{Allow: w.listed()}
+	}
+	further, _, err := tryIn(ctx, w, o, listed.cases, nil)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Result, len(cases))
+	own.put(all, results)
+	listed.put(all, further)
+	return all, nil
+}
+
+// part is some of the cases, with their places among all.
+type part struct {
+	cases  []Escape
+	places []int
+}
+
+// split parts the cases that need the suite's allow list from the others.
+func split(cases []Escape) (own, listed part) {
+	for i, e := range cases {
+		p := &own
+		if e.egress {
+			p = &listed
+		}
+		p.cases, p.places = append(p.cases, e), append(p.places, i)
+	}
+	return own, listed
+}
+
+func (p *part) put(all, results []Result) {
+	for i, at := range p.places {
+		all[at] = results[i]
+	}
+}
+
+// tryIn tries the cases in a sandbox of their own and tells its level. env is added
+// to the environment of what runs in it.
+func tryIn(ctx context.Context, w *world, o sandbox.Options, cases []Escape, env []string) ([]Result, string, error) {
 	var reg sandbox.Registry
 	b := sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "escapes"}, sandbox.BackendFuncs[sandbox.Env]{
 		OpenFunc: func(_ context.Context, env sandbox.Env) (sandbox.Env, error) { return env, nil },
 	})
-	l := &lab{w: w, base: o.Confine,
+	l := &lab{w: w, base: o.Confine, env: env,
 		run: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "run"}, sandbox.Method(run))}
 	o.Registry, o.KeepWorkspaces, o.CallTimeout, o.SessionTTL = &reg, false, 0, -1
+	var err error
 	if l.sb, err = sandbox.New(o); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	results, err := l.tryAll(ctx, cases)
-	return results, errors.Join(err, l.sb.Shutdown(context.WithoutCancel(ctx)))
+	if err = errors.Join(err, l.sb.Shutdown(context.WithoutCancel(ctx))); err != nil {
+		return nil, "", err
+	}
+	return results, l.shared.level, nil
 }
 
 // lab is where the cases are tried.
@@ -101,6 +151,7 @@ type lab struct {
 	base   sandbox.Confinement
 	run    *sandbox.Tool[program, ended]
 	shared *room
+	env    []string // of the programs
 }
 
 // room is a worker with a session.
@@ -191,12 +242,12 @@ func (l *lab) try(ctx context.Context, e Escape) (res Result) {
 	a.facts.Own = "own-" + l.w.id + "-" + a.facts.Case
 	limits := l.base.Limits
 	at := l.shared
-	if e.alone {
+	if e.alone || e.worker != "" {
 		c := l.base
 		limits = tighter(c.Limits, e.limits)
 		c.Limits = limits
 		var err error
-		at, err = l.enter(ctx, a.facts.Case, &c)
+		at, err = l.enter(ctx, a.facts.Case+e.worker, &c)
 		if errors.Is(err, sandbox.ErrCannotEnforce) {
 			return result(Skipped, "not tried: %v", err)
 		}
@@ -221,6 +272,7 @@ func (l *lab) try(ctx context.Context, e Escape) (res Result) {
 		return slices.ContainsFunc(at.lacks, func(s string) bool { return strings.HasPrefix(s, limit) })
 	}
 	a.facts.Proven = !lacks("processes")
+	var mounts []sandbox.Mount
 	for _, n := range e.needs {
 		why, err := "", error(nil)
 		switch n {
@@ -238,6 +290,11 @@ func (l *lab) try(ctx context.Context, e Escape) (res Result) {
 			}
 		case needSetuid:
 			err = setuidProgram(at.workspace)
+		case needMounts:
+			mounts = []sandbox.Mount{{Host: l.w.facts.Dir + "/given", Inside: "/mnt/given"}}
+			if at.level == "none" {
+				why = "level none has no mounts"
+			}
 		case needMemory:
 			if lacks("memory") {
 				why = "no limit of memory is enforced here"
@@ -259,7 +316,8 @@ func (l *lab) try(ctx context.Context, e Escape) (res Result) {
 		return result(Broken, "%v", err)
 	}
 	out, err := l.run.Call(ctx, at.worker, program{Path: "python3",
-		Args: []string{"-I", "-S", "-B", "-c", prelude, e.code, a.facts.Own}, Env: []string{"ESCAPE_FACTS=" + string(told)}})
+		Args: []string{"-I", "-S", "-B", "-c", prelude, e.code, a.facts.Own}, Env: append(l.env[:len(l.env):len(l.env)], "ESCAPE_FACTS="+string(told)),
+		Mounts: mounts, Nested: e.nested})
 	if err != nil {
 		return result(Broken, "%v", err)
 	}
@@ -326,9 +384,11 @@ func setuidProgram(dir string) error {
 
 // program is what a case runs.
 type program struct {
-	Path string
-	Args []string
-	Env  []string
+	Path   string
+	Args   []string
+	Env    []string
+	Mounts []sandbox.Mount
+	Nested bool // it may make user namespaces
 }
 
 // ended is how it ended.
@@ -352,7 +412,7 @@ func run(env sandbox.Env, ctx context.Context, p program) (e ended, err error) {
 		return e, err
 	}
 	var out bytes.Buffer
-	proc, err := env.Start(ctx, sandbox.Cmd{Path: p.Path, Args: p.Args, Env: p.Env, Stdout: &out, Stderr: &out})
+	proc, err := env.Start(ctx, sandbox.Cmd{Path: p.Path, Args: p.Args, Env: p.Env, Stdout: &out, Stderr: &out, Mounts: p.Mounts, NestedUserNS: p.Nested})
 	if err != nil {
 		return e, err
 	}

@@ -42,6 +42,7 @@ type facts struct {
 	TCP4     int      `json:"tcp4"`    // a server on 127.0.0.1
 	TCP6     int      `json:"tcp6"`    // on ::1; 0: none
 	TCPAny   int      `json:"tcp_any"` // on all addresses
+	HTTP     int      `json:"http"`    // one that tells how it was asked, on 127.0.0.1; it keeps no secret
 	UDP      int      `json:"udp"`     // on 127.0.0.1
 	Abstract string   `json:"abstract"`
 	Socket   string   `json:"socket"` // the path of one
@@ -114,10 +115,14 @@ func (w *world) files() error {
 	if err != nil {
 		return err
 	}
-	errs := []error{os.Chmod(dir, 0o777), os.Mkdir(dir+"/keep", 0o755)}
+	errs := []error{
+		os.Chmod(dir, 0o777), os.Mkdir(dir+"/keep", 0o755),
+		os.Mkdir(dir+"/given", 0o755), os.Symlink(f.File, dir+"/given/link"),
+	}
 	for path, text := range map[string]string{
 		f.File: w.secret("file"), f.Writable: writableText, f.Removable: "", f.Program: string(program),
 		f.Shm: w.secret("shm"), dir + "/keep/secret": w.secret("kept"),
+		dir + "/given/writable": "",
 	} {
 		// No permission is to stop what a jail must.
 		errs = append(errs, os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, 0o777))
@@ -184,6 +189,13 @@ func (w *world) servers() error {
 	if err := os.Chmod(f.Socket, 0o777); err != nil {
 		return err
 	}
+	web, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	w.undo = append(w.undo, func() { web.Close() })
+	f.HTTP = port(web)
+	go serveHeard(web)
 	u, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		return err
