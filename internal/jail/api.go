@@ -12,6 +12,8 @@ import (
 type Options struct {
 	// Level is "auto" (also when empty), "bwrap" or "none".
 	Level string
+	// Driver, unless nil, takes the place of Level: one from outside this package.
+	Driver Driver
 	// ReadOnly lists further absolute host paths that programs may read, seen
 	// inside under the same path. Refused are the root, /proc, /sys, /dev, /run,
 	// homes, anything above or below DataDir, and trees that hold sockets.

@@ -1,10 +1,11 @@
 package jail
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,6 +13,96 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// bwrapDriver makes jails with bubblewrap.
+type bwrapDriver struct {
+	path     string // as the caller gave it, then absolute
+	site     *Site
+	stage    *staging   // nil where workers are the host program's own user
+	links    []string   // options for the links in the root and for /etc
+	masks    []string   // options that mask /proc
+	etc      []*os.File // the content of etcMade
+	readOnly []bind
+}
+
+var _ Driver = (*bwrapDriver)(nil)
+
+func (d *bwrapDriver) Name() string { return levelBwrap }
+
+func (d *bwrapDriver) Traits() Traits { return Traits{} }
+
+// Open prepares what all jails share.
+func (d *bwrapDriver) Open(_ context.Context, s *Site) (err error) {
+	d.site = s
+	if d.path, err = findBwrap(d.path); err != nil {
+		return err
+	}
+	if s.users {
+		if d.stage, err = newStaging(s.starter); err != nil {
+			return &UnavailableError{
+				Level: levelBwrap, Err: err,
+				Reason: "root may not make a mount namespace here: " + err.Error(),
+				Remedy: "run the program as an ordinary user, or with CAP_SYS_ADMIN; " + containerRemedy,
+			}
+		}
+	}
+	if d.links, err = hostLinks(); err != nil {
+		return fmt.Errorf("jail: %w", err)
+	}
+	d.masks = procMasks()
+	for _, made := range etcMade {
+		f, err := sealed(made[0], strings.NewReader(made[1]), 0o444)
+		if err != nil {
+			return fmt.Errorf("jail: %w", err)
+		}
+		d.etc = append(d.etc, f)
+	}
+	for _, path := range s.ReadOnly {
+		f, err := openPath(path, 0)
+		if err != nil {
+			return fmt.Errorf("jail: ReadOnly: %w", err)
+		}
+		b := bind{f: f, inside: path}
+		d.readOnly = append(d.readOnly, b)
+		if d.stage != nil {
+			if d.readOnly[len(d.readOnly)-1].staged, err = d.stage.put(f, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (d *bwrapDriver) Close() error {
+	var errs []error
+	for _, f := range d.etc {
+		errs = append(errs, f.Close())
+	}
+	for _, b := range d.readOnly {
+		errs = append(errs, b.f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// findBwrap returns the absolute path of bwrap.
+func findBwrap(path string) (string, error) {
+	name := path
+	if name == "" {
+		name = "bwrap"
+	}
+	found, err := exec.LookPath(name)
+	if err == nil {
+		found, err = filepath.Abs(found)
+	}
+	if err != nil {
+		return "", &UnavailableError{
+			Level: levelBwrap, Err: err,
+			Reason: fmt.Sprintf("%s is not installed", name),
+			Remedy: "apt-get install bubblewrap (0.8 or newer), or the like for this system",
+		}
+	}
+	return found, nil
+}
 
 // bwrapView collects the options of one bwrap and the descriptors they name.
 type bwrapView struct {
@@ -47,19 +138,12 @@ func (v *bwrapView) closeOwn() {
 	}
 }
 
-// viewSpec is what differs from jail to jail.
-type viewSpec struct {
-	tmp, shm     int64 // bytes
-	nestedUserNS bool
-	binds        []bind // the workspace first
-}
-
 // build writes the options for the view and namespaces of one jail. The
 // descriptors that every first process expects are already in files.
-func (h *Host) build(v *bwrapView, s viewSpec) error {
+func (d *bwrapDriver) build(v *bwrapView, s *Spec, binds []bind) error {
 	// Each namespace by name: --unshare-all leaves out what it cannot have.
 	v.add("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup")
-	if !s.nestedUserNS {
+	if !s.NestedUserNS {
 		v.add("--disable-userns")
 	}
 	v.add("--cap-drop", "ALL", "--die-with-parent", "--as-pid-1",
@@ -70,25 +154,25 @@ func (h *Host) build(v *bwrapView, s viewSpec) error {
 	for _, dir := range []string{"/etc/pki", "/etc/pki/tls", "/etc/ssl"} {
 		v.add("--perms", "0755", "--dir", dir)
 	}
-	v.args = append(v.args, h.links...)
+	v.args = append(v.args, d.links...)
 	for i, made := range etcMade {
-		f, err := reopen(h.etc[i]) // an offset of its own: others read it at the same time
+		f, err := reopen(d.etc[i]) // an offset of its own: others read it at the same time
 		if err != nil {
 			return err
 		}
 		v.own = append(v.own, f)
 		v.add("--perms", "0644", "--file", v.pass(f), "/etc/"+made[0])
 	}
-	for _, b := range h.readOnly {
+	for _, b := range d.readOnly {
 		v.bind(b)
 	}
 	v.add("--proc", "/proc")
-	v.args = append(v.args, h.masks...)
+	v.args = append(v.args, d.masks...)
 	v.add("--dev", "/dev",
-		"--perms", "1777", "--size", strconv.FormatInt(s.shm, 10), "--tmpfs", "/dev/shm",
-		"--perms", "1777", "--size", strconv.FormatInt(s.tmp, 10), "--tmpfs", "/tmp",
+		"--perms", "1777", "--size", strconv.FormatInt(s.ShmSize, 10), "--tmpfs", "/dev/shm",
+		"--perms", "1777", "--size", strconv.FormatInt(s.TmpSize, 10), "--tmpfs", "/tmp",
 		"--dir", "/var", "--symlink", "../tmp", "/var/tmp", "--dir", "/run")
-	for _, b := range s.binds {
+	for _, b := range binds {
 		v.bind(b)
 	}
 	v.add("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", Workspace)
@@ -162,17 +246,31 @@ func procMasks() (args []string) {
 	return args
 }
 
-// startBwrap starts bwrap for one jail. sock is the first process's end of the
-// socket pair, stderr is where bwrap and the first process complain.
-func (h *Host) startBwrap(id *Identity, group *memberGroup, s viewSpec, sock, stderr *os.File) (*os.Process, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+// Launch starts bwrap for one jail.
+func (d *bwrapDriver) Launch(_ context.Context, s *Spec) (_ *First, err error) {
+	binds, clear, err := d.stage.all(s.Binds)
 	if err != nil {
 		return nil, err
 	}
-	defer null.Close()
-	v := &bwrapView{files: []*os.File{null, null, stderr, sock, h.self}}
+	first, err := d.start(s, binds)
+	if err != nil {
+		clear()
+		return nil, err
+	}
+	settled := first.Settled
+	first.Settled = func() { settled(); clear() }
+	return first, nil
+}
+
+func (d *bwrapDriver) start(s *Spec, binds []bind) (_ *First, err error) {
+	streams, err := openStreams()
+	if err != nil {
+		return nil, err
+	}
+	defer streams.closeTheirs(&err)
+	v := &bwrapView{files: streams.files(d.site.Program)}
 	defer v.closeOwn()
-	if err := h.build(v, s); err != nil {
+	if err := d.build(v, s, binds); err != nil {
 		return nil, err
 	}
 	// The options go through a descriptor, and the environment is empty: what
@@ -184,15 +282,15 @@ func (h *Host) startBwrap(id *Identity, group *memberGroup, s viewSpec, sock, st
 	}
 	defer opts.Close()
 	v.own = append(v.own, theirs)
-	if err := theirs.Chown(id.UID, id.GID); err != nil { // a wrapper of bwrap can read it again
+	if err := theirs.Chown(s.Identity.UID, s.Identity.GID); err != nil { // a wrapper of bwrap can read it again
 		return nil, err
 	}
 	argv := []string{"bwrap", "--args", v.pass(theirs), "--", exePath, marker}
-	p, finish, err := h.starter.start(group, h.bwrap, argv, &os.ProcAttr{
+	p, finish, err := d.site.start(s, d.path, argv, &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{},
 		Files: v.files,
-		Sys:   sysProcAttr(id),
+		Sys:   sysProcAttr(s.Identity),
 	})
 	if err != nil {
 		return nil, err
@@ -208,15 +306,8 @@ func (h *Host) startBwrap(id *Identity, group *memberGroup, s viewSpec, sock, st
 	}
 	if err != nil && !errors.Is(err, unix.EPIPE) { // then bwrap has ended, and said why
 		// Before the pipe is closed: half the options make half a jail.
-		abandon(p)
+		(&childBoss{p}).Abandon()
 		return nil, err
 	}
-	return p, nil
-}
-
-// complaint is what bwrap wrote to its standard error, cut and on one line.
-func complaint(stderr *os.File) string {
-	b := make([]byte, 4096)
-	n, _ := stderr.ReadAt(b, 0) // the end of the file is no surprise
-	return strings.Join(strings.Fields(string(bytes.ToValidUTF8(b[:n], []byte("?")))), " ")
+	return streams.first(p, unavailable), nil
 }

@@ -34,6 +34,13 @@
 // are the same. "auto" is the
 // strongest level that works here. Nothing ever falls back to "none".
 //
+// # Drivers
+//
+// What starts a first process is a [Driver]: bwrap's and none's are here, others
+// may be handed to [Open]. All else is the same under each: the handshake, the
+// checks from inside, the filter, the programs, the probe. What a driver's jails
+// lack of that is said by its [Traits], on the host's side only.
+//
 // # System calls
 //
 // The first process of a confined jail, and so every program in it, runs under

@@ -8,7 +8,7 @@ import (
 
 // Bwrap is the host's process number of the jail's bwrap, or of its first
 // process under level none.
-func (j *Jail) Bwrap() int { return j.boss.Pid }
+func (j *Jail) Bwrap() int { return j.boss.Pid() }
 
 // First is the host's process number of the jail's first process.
 func (j *Jail) First() (pid int, err error) {

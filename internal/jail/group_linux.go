@@ -59,7 +59,7 @@ func (h *Host) groupLimits(l Limits) cgroup.Limits {
 // join returns the group for a jail with limits l, which is counted in; nil if
 // this host has no control groups. The jail leaves it when nothing of it runs.
 func (h *Host) join(id *Identity, l Limits) (*memberGroup, error) {
-	if !h.groups.Any() {
+	if !h.groups.Any() || h.traits.Limits != nil {
 		return nil, nil
 	}
 	c, w := h.groupLimits(l), &id.group
@@ -72,7 +72,7 @@ func (h *Host) join(id *Identity, l Limits) (*memberGroup, error) {
 	if m == nil && w.jails == 0 {
 		err = errors.Join(err, w.drop())
 	}
-	for _, x := range limits(h.level, l, h.groups.Supports) {
+	for _, x := range limits(h.Level(), l, h.supports) {
 		if x.set && x.group && !slices.Contains(h.degraded, x.name) {
 			return nil, &PolicyError{Limit: x.name, Reason: "its control group cannot be made: " + err.Error(), Remedy: x.remedy}
 		}

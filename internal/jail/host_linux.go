@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -21,11 +20,12 @@ import (
 // Host is this program's hold on confinement. Its methods may be called
 // concurrently.
 type Host struct {
-	level    string
 	degraded []string // limits that may go unenforced
 	dataDir  string
 	log      *slog.Logger
 
+	driver  Driver
+	traits  Traits // the driver's
 	starter *starter
 	self    *os.File      // the sealed copy of this program
 	uids    *reserve.File // nil unless workers have users of their own
@@ -33,14 +33,6 @@ type Host struct {
 
 	groups    *cgroup.Root // what control groups can do for workers here
 	lastGroup atomic.Int64 // the number in the last group's name
-
-	// Of level bwrap only.
-	bwrap    string
-	stage    *staging   // nil where workers are the host program's own user
-	links    []string   // options for the links in the root and for /etc
-	masks    []string   // options that mask /proc
-	etc      []*os.File // the content of etcMade
-	readOnly []bind
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
@@ -53,18 +45,15 @@ type Host struct {
 // that says what to do, when the level does not work here. ctx bounds the probe,
 // which takes [probeTime] at most; no process stays. The caller closes the Host.
 func Open(ctx context.Context, o Options) (_ *Host, err error) {
-	level, err := checkLevel(o.Level)
+	driver, err := pick(o)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkDegraded(o.AllowDegraded); err != nil {
 		return nil, err
 	}
-	h := &Host{level: level, degraded: o.AllowDegraded, dataDir: o.DataDir, log: o.Logger,
+	h := &Host{driver: driver, degraded: o.AllowDegraded, dataDir: o.DataDir, log: o.Logger,
 		jails: map[*Jail]struct{}{}, workers: map[*Identity]struct{}{}}
-	if level == levelAuto {
-		h.level = levelBwrap
-	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -93,72 +82,64 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 	if h.self, err = sealedSelf(); err != nil {
 		return nil, fmt.Errorf("jail: copy of the program: %w", err)
 	}
-	if h.level == levelNone {
-		h.log.Warn("confinement is off: programs started for workers run as this user and reach whatever it reaches", "level", levelNone)
-		return h, nil
+	confined := !driver.Traits().Unconfined
+	if confined {
+		if err := h.prepare(); err != nil {
+			return nil, err
+		}
 	}
-	if err := h.openBwrap(o); err != nil {
+	site := &Site{Program: h.self, ReadOnly: o.ReadOnly, DataDir: h.dataDir, Log: h.log, starter: h.starter, users: h.uids != nil}
+	if err := driver.Open(ctx, site); err != nil {
 		return nil, err
 	}
-	if err := h.probe(ctx); err != nil {
-		return nil, err
+	h.traits = driver.Traits()
+	if confined {
+		if err := h.probe(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return h, nil
 }
 
-// openBwrap prepares what all jails of level bwrap share.
-func (h *Host) openBwrap(o Options) (err error) {
+// pick returns the driver that the options name.
+func pick(o Options) (Driver, error) {
+	if o.Driver != nil {
+		return o.Driver, nil
+	}
+	level, err := checkLevel(o.Level)
+	switch {
+	case err != nil:
+		return nil, err
+	case level == levelNone:
+		return &noneDriver{}, nil
+	}
+	return &bwrapDriver{path: o.Bwrap}, nil
+}
+
+// prepare sees to what every confined jail needs, whatever the driver.
+func (h *Host) prepare() (err error) {
 	if _, err := seccomp.Program(seccomp.Profile{}); err != nil {
 		return &UnavailableError{
-			Level: levelBwrap, Err: err, Reason: err.Error(),
+			Level: h.Level(), Err: err, Reason: err.Error(),
 			Remedy: "use a machine of one of these architectures",
 		}
 	}
-	if h.bwrap, err = findBwrap(o.Bwrap); err != nil {
-		return err
-	}
 	if os.Geteuid() == 0 {
-		if h.uids, err = openUIDs(); err != nil {
-			return err
-		}
-		if h.stage, err = newStaging(h.starter); err != nil {
-			return &UnavailableError{
-				Level: levelBwrap, Err: err,
-				Reason: "root may not make a mount namespace here: " + err.Error(),
-				Remedy: "run the program as an ordinary user, or with CAP_SYS_ADMIN; " + containerRemedy,
-			}
-		}
+		h.uids, err = openUIDs(h.Level())
 	}
-	if h.links, err = hostLinks(); err != nil {
-		return fmt.Errorf("jail: %w", err)
-	}
-	h.masks = procMasks()
-	for _, made := range etcMade {
-		f, err := sealed(made[0], strings.NewReader(made[1]), 0o444)
-		if err != nil {
-			return fmt.Errorf("jail: %w", err)
-		}
-		h.etc = append(h.etc, f)
-	}
-	for _, path := range o.ReadOnly {
-		f, err := openPath(path, 0)
-		if err != nil {
-			return fmt.Errorf("jail: ReadOnly: %w", err)
-		}
-		b := bind{f: f, inside: path}
-		if h.stage != nil {
-			if b.staged, err = h.stage.put(f, false); err != nil {
-				f.Close()
-				return err
-			}
-		}
-		h.readOnly = append(h.readOnly, b)
-	}
-	return nil
+	return err
 }
 
-// Level returns the level that was picked: bwrap or none.
-func (h *Host) Level() string { return h.level }
+// supports tells what can be done about a limit.
+func (h *Host) supports(c cgroup.Controller) error {
+	if h.traits.Limits != nil {
+		return h.traits.Limits(c)
+	}
+	return h.groups.Supports(c)
+}
+
+// Level returns the level that was picked: never auto.
+func (h *Host) Level() string { return h.driver.Name() }
 
 // Degraded names what is weaker on this host than it could be, apart from
 // limits: "single-uid" means that all workers run as one host user, apart from
@@ -172,19 +153,19 @@ func (h *Host) Degraded() []string {
 
 // Unenforced names the limits that l leaves to their defaults, or sets by the
 // leave of AllowDegraded, and that nothing enforces on this host.
-func (h *Host) Unenforced(l Limits) []string { return unenforced(h.level, l, h.groups.Supports) }
+func (h *Host) Unenforced(l Limits) []string { return unenforced(h.Level(), l, h.supports) }
 
 // Check tells whether p can be enforced. A limit that is set and cannot be is a
 // [PolicyError] that names it, unless AllowDegraded does. It does not look at
 // the identity and the workspace.
 func (h *Host) Check(p Policy) error {
-	if p.Proxy != nil && h.level == levelNone {
-		return &PolicyError{Limit: "egress", Reason: "level none leaves programs the whole network of the host", Remedy: "leave the allow list empty, or use level bwrap"}
+	if p.Proxy != nil && h.traits.NoProxy != "" {
+		return &PolicyError{Limit: "egress", Reason: h.traits.NoProxy, Remedy: "leave the allow list empty, or use level bwrap"}
 	}
 	if p.TmpSize < 0 || p.ShmSize < 0 {
 		return fmt.Errorf("jail: TmpSize %d, ShmSize %d: want bytes, or 0 for the default", p.TmpSize, p.ShmSize)
 	}
-	return checkLimits(h.level, p.Limits, h.groups.Supports, h.degraded)
+	return checkLimits(h.Level(), p.Limits, h.supports, h.degraded)
 }
 
 // Close closes the jails that are still open, and the Host.
@@ -215,14 +196,9 @@ func (h *Host) Close() error {
 	if h.starter != nil {
 		h.starter.close()
 	}
+	errs = append(errs, h.driver.Close())
 	if h.self != nil {
 		errs = append(errs, h.self.Close())
-	}
-	for _, f := range h.etc {
-		errs = append(errs, f.Close())
-	}
-	for _, b := range h.readOnly {
-		errs = append(errs, b.f.Close())
 	}
 	if h.uids != nil {
 		errs = append(errs, h.uids.Close())

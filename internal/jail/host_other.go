@@ -11,6 +11,9 @@ import (
 // Host is this program's hold on confinement; see the Linux documentation.
 type Host struct{}
 
+// Driver starts the first processes of jails; see the Linux documentation.
+type Driver interface{ Name() string }
+
 // Open returns an [UnavailableError] for every known level: programs are
 // confined, and their trees killed, by means that only Linux has.
 func Open(_ context.Context, o Options) (*Host, error) {

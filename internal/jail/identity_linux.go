@@ -96,8 +96,8 @@ func (id *Identity) Release() error {
 }
 
 // openUIDs opens the machine's lock file of worker uids.
-func openUIDs() (*reserve.File, error) {
-	if err := mapped(uidBase, reserve.Max); err != nil {
+func openUIDs(level string) (*reserve.File, error) {
+	if err := mapped(level, uidBase, reserve.Max); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(uidDir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
@@ -114,7 +114,7 @@ func openUIDs() (*reserve.File, error) {
 }
 
 // mapped checks that this user namespace has the uids and gids from first on.
-func mapped(first, count int) error {
+func mapped(level string, first, count int) error {
 	for _, path := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -132,7 +132,7 @@ func mapped(first, count int) error {
 		}
 		if !ok {
 			return &UnavailableError{
-				Level:  levelBwrap,
+				Level:  level,
 				Reason: fmt.Sprintf("root of this user namespace has no users %d to %d for workers", first, first+count-1),
 				Remedy: "run the program as an ordinary user, or without user-namespace remapping",
 			}

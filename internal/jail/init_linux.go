@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -17,6 +18,9 @@ const (
 	// marker, as the only argument, asks for the first process of a jail. It
 	// takes more than that to become one; see maybeInit.
 	marker = "\x01jail-first-process\x01"
+	// connectMarker, as the first of two arguments, asks for the same where no
+	// descriptor can be inherited; the second is the path of the host's socket.
+	connectMarker = "\x01jail-first-process-connect\x01"
 	// sockFD is where the socket to the host program is inherited.
 	sockFD = 3
 	// helloTime bounds the wait for the host program's first message, and the
@@ -35,23 +39,40 @@ var nsNames = [...]string{"user", "pid", "mnt", "ipc", "uts", "net", "cgroup"}
 // init turns a program that was executed as the first process of a jail into
 // one, and does nothing in any other.
 func init() {
-	if len(os.Args) != 2 || os.Args[0] != exePath || os.Args[1] != marker {
-		return
+	switch {
+	case len(os.Args) == 2 && os.Args[0] == exePath && os.Args[1] == marker:
+		maybeInit(sockFD)
+	case len(os.Args) == 3 && os.Args[1] == connectMarker:
+		maybeInit(connect(os.Args[2]))
 	}
-	maybeInit()
 }
 
-// maybeInit becomes the first process if the trigger is real: descriptor 3 is a
+// ConnectArgs are the arguments, after the program's name, of a first process
+// that finds the host's socket by its path inside. It connects once; the host
+// then removes the socket, so that nobody else can.
+func ConnectArgs(socket string) []string { return []string{connectMarker, socket} }
+
+// connect returns a connection to the socket at path, -1 if there is none. Who
+// made that socket is asked as with one that was inherited.
+func connect(path string) int {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil || unix.Connect(fd, &unix.SockaddrUnix{Name: path}) != nil {
+		return -1
+	}
+	return fd
+}
+
+// maybeInit becomes the first process if the trigger is real: descriptor sock is a
 // socket that a process outside this pid namespace made (confined), or that our
 // parent did (level none), and the first message on it is the handshake. A
 // half-forged one ends the program without a word: it was meant to be executed
 // as something that it cannot be.
-func maybeInit() {
-	cred, err := unix.GetsockoptUcred(sockFD, unix.SOL_SOCKET, unix.SO_PEERCRED)
+func maybeInit(sock int) {
+	cred, err := unix.GetsockoptUcred(sock, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		os.Exit(2)
 	}
-	typ, err := unix.GetsockoptInt(sockFD, unix.SOL_SOCKET, unix.SO_TYPE)
+	typ, err := unix.GetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil || typ != unix.SOCK_STREAM {
 		os.Exit(2)
 	}
@@ -71,22 +92,26 @@ func maybeInit() {
 	_, _ = unix.KeyctlJoinSessionKeyring("") // see newStarter
 
 	tv := unix.NsecToTimeval(int64(helloTime))
-	if err := unix.SetsockoptTimeval(sockFD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+	if err := unix.SetsockoptTimeval(sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		os.Exit(2)
 	}
-	unix.CloseOnExec(sockFD)
-	c, err := newConn(os.NewFile(sockFD, "host"))
+	unix.CloseOnExec(sock)
+	c, err := newConn(os.NewFile(uintptr(sock), "host"))
 	if err != nil {
 		os.Exit(2)
 	}
-	hello, fds, err := c.read()
-	if err != nil || hello.kind != msgHello || hello.num(0) != protocol {
+	m, fds, err := c.read()
+	if err != nil {
 		os.Exit(2)
 	}
-	if err := unix.SetsockoptTimeval(sockFD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{}); err != nil {
+	hello, err := parseHello(&m)
+	if err != nil {
 		os.Exit(2)
 	}
-	if err := serve(c, &hello, fds, outside); err != nil {
+	if err := unix.SetsockoptTimeval(sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{}); err != nil {
+		os.Exit(2)
+	}
+	if err := serve(c, hello, fds, outside); err != nil {
 		_ = c.write(&message{kind: msgRefused, strs: []string{err.Error()}}, nil) // the host may be gone
 		os.Exit(3)
 	}
@@ -130,15 +155,21 @@ func closeInherited() error {
 }
 
 // verifyConfined checks from the inside that the jail is one: process 1, no
-// capabilities nor a way to gain any, the expected user, and not one namespace
-// shared with the host, whose own are listed in host. bwrap has ways to fail
-// open; this is where that ends.
-func verifyConfined(host []string) error {
+// capabilities nor a way to gain any, the expected user, no namespace shared with
+// the host that must not be, and no way to the program's file. bwrap has ways to
+// fail open; this is where that ends.
+func verifyConfined(h *hello) error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("process number is %d, want 1", os.Getpid())
 	}
-	if os.Getuid() != UID || os.Getgid() != GID || os.Geteuid() != UID || os.Getegid() != GID {
-		return fmt.Errorf("user is %d:%d, want %d:%d", os.Geteuid(), os.Getegid(), UID, GID)
+	if os.Getuid() != h.uid || os.Getgid() != h.gid || os.Geteuid() != h.uid || os.Getegid() != h.gid || h.uid == 0 {
+		return fmt.Errorf("user is %d:%d, want %d:%d, not root", os.Geteuid(), os.Getegid(), h.uid, h.gid)
+	}
+	for _, flags := range []int{unix.O_RDONLY, unix.O_WRONLY} {
+		if fd, err := unix.Open("/proc/self/exe", flags|unix.O_CLOEXEC, 0); err == nil {
+			unix.Close(fd)
+			return errors.New("the first process's program can be read or written inside")
+		}
 	}
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -160,15 +191,15 @@ func verifyConfined(host []string) error {
 	if len(want) != 0 {
 		return fmt.Errorf("own status lacks %v", want)
 	}
+	if h.otherKernel {
+		return nil
+	}
 	own, err := namespaces()
 	if err != nil {
 		return err
 	}
-	if len(host) != len(own) {
-		return fmt.Errorf("host named %d namespaces, want %d", len(host), len(own))
-	}
 	for i := range own {
-		if own[i] == host[i] || host[i] == "" {
+		if own[i] == h.spaces[i] || h.spaces[i] == "" {
 			return fmt.Errorf("namespace %s is shared with the host", nsNames[i])
 		}
 	}

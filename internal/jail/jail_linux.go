@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +28,8 @@ type Jail struct {
 	// writable are the paths inside of what is mounted for writing.
 	writable []string
 	c        *conn
-	boss     *os.Process // bwrap; under level none the first process itself
-	pidfd    int         // the first process, until done
+	boss     Boss
+	pidfd    int // the first process, until done; -1: the boss has to do
 	proxy    proxy
 
 	done chan struct{} // closed when nothing of the jail is left
@@ -52,7 +51,7 @@ func (h *Host) NewJail(ctx context.Context, p Policy) (*Jail, error) {
 	return h.newJail(ctx, p, nil, false)
 }
 
-func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool) (*Jail, error) {
+func (h *Host) newJail(ctx context.Context, p Policy, binds []Bind, nested bool) (*Jail, error) {
 	if err := h.Check(p); err != nil {
 		return nil, err
 	}
@@ -71,7 +70,7 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
 		return nil, fmt.Errorf("jail: workspace %s: %w", p.Workspace, err)
 	}
-	if h.level == levelBwrap && int(st.Uid) != p.Identity.UID {
+	if !h.traits.Unconfined && int(st.Uid) != p.Identity.UID {
 		return nil, fmt.Errorf("jail: workspace %s belongs to uid %d, want %d, the identity's", p.Workspace, st.Uid, p.Identity.UID)
 	}
 
@@ -80,7 +79,7 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 		h: h, policy: p, home: Workspace, nested: nested, done: make(chan struct{}), pidfd: -1,
 		calls: map[uint64]chan message{}, procs: map[uint64]*Process{}, subs: map[*Jail]struct{}{},
 	}
-	if h.level == levelNone {
+	if h.traits.Unconfined {
 		j.home = p.Workspace
 	}
 	h.mu.Lock()
@@ -91,10 +90,10 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 	h.jails[j] = struct{}{}
 	h.mu.Unlock()
 
-	binds = append([]bind{{f: dir, inside: Workspace, writable: true}}, binds...)
+	binds = append([]Bind{{File: dir, Inside: Workspace, Writable: true}}, binds...)
 	for _, b := range binds {
-		if b.writable {
-			j.writable = append(j.writable, b.inside)
+		if b.Writable {
+			j.writable = append(j.writable, b.Inside)
 		}
 	}
 	if j.group, err = h.join(p.Identity, p.Limits); err == nil {
@@ -124,76 +123,38 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []bind, nested bool)
 
 // open starts the first process and shakes hands with it. After an error nothing
 // is left.
-func (j *Jail) open(ctx context.Context, binds []bind) (err error) {
+func (j *Jail) open(ctx context.Context, binds []Bind) (err error) {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	first, err := j.h.driver.Launch(ctx, &Spec{
+		Identity: j.policy.Identity, Limits: j.policy.Limits, group: j.group,
+		TmpSize: j.sizeOf(j.policy.TmpSize, DefaultTmpSize, 2), ShmSize: j.sizeOf(j.policy.ShmSize, DefaultShmSize, 4),
+		Binds: binds, NestedUserNS: j.nested,
+	})
 	if err != nil {
-		return fmt.Errorf("jail: socket pair: %w", err)
-	}
-	theirs := os.NewFile(uintptr(pair[1]), "jail")
-	defer theirs.Close()
-	if err := unix.SetNonblock(pair[0], true); err != nil {
-		unix.Close(pair[0])
-		return fmt.Errorf("jail: socket pair: %w", err)
-	}
-	ours := os.NewFile(uintptr(pair[0]), "jail")
-	if j.c, err = newConn(ours); err != nil {
-		ours.Close()
-		return fmt.Errorf("jail: socket pair: %w", err)
-	}
-	stderr, err := memfd("stderr", 0)
-	if err != nil {
-		j.c.close()
-		return fmt.Errorf("jail: %w", err)
-	}
-	defer stderr.Close()
-
-	if j.h.level == levelNone {
-		j.boss, err = j.h.startNone(j.group, theirs, stderr)
-	} else {
-		if st := j.h.stage; st != nil {
-			defer func() {
-				for _, b := range binds {
-					if b.staged != "" {
-						st.drop(b.staged)
-					}
-				}
-			}()
-			for i := range binds {
-				if binds[i].staged, err = st.put(binds[i].f, i == 0); err != nil {
-					j.c.close()
-					return err
-				}
-			}
-		}
-		j.boss, err = j.h.startBwrap(j.policy.Identity, j.group, viewSpec{
-			tmp: j.sizeOf(j.policy.TmpSize, DefaultTmpSize, 2), shm: j.sizeOf(j.policy.ShmSize, DefaultShmSize, 4),
-			binds: binds, nestedUserNS: j.nested,
-		}, theirs, stderr)
-	}
-	if err != nil {
-		j.c.close()
 		return fmt.Errorf("jail: start: %w", err)
 	}
-	theirs.Close() // else its end would never be seen
-	if err := j.greet(ctx, ours); err != nil {
-		j.c.close()
-		abandon(j.boss)
-		if j.pidfd >= 0 {
-			unix.Close(j.pidfd)
-		}
-		j.proxy.stop()
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		if j.h.level == levelNone {
-			return fmt.Errorf("jail: first process: %w %s", err, complaint(stderr))
-		}
-		return unavailable(complaint(stderr), err)
+	if first.Settled != nil {
+		defer first.Settled()
 	}
-	return nil
+	j.boss = first.Boss
+	if j.c, err = newConn(first.Conn); err == nil {
+		err = j.greet(ctx, first.Conn)
+	}
+	if err == nil {
+		return nil
+	}
+	first.Conn.Close()
+	j.boss.Abandon()
+	if j.pidfd >= 0 {
+		unix.Close(j.pidfd)
+	}
+	j.proxy.stop()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return first.Explain(err)
 }
 
 // greet sends the handshake and waits for its answer.
@@ -205,19 +166,9 @@ func (j *Jail) greet(ctx context.Context, f *os.File) error {
 	// came, the jail dies of it: that is what a cancelled start is for.
 	stop := context.AfterFunc(ctx, func() { _ = f.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	l := j.policy.Limits
-	hello := message{kind: msgHello, nums: []int64{
-		protocol, 0, limitValue(l.Files, DefaultFiles), limitValue(l.Processes, DefaultProcesses),
-		flag(j.nested), flag(j.policy.Ptrace), flag(j.policy.probing), flag(j.policy.Proxy != nil),
-	}, strs: append([]string{j.home}, j.h.spaces...)}
-	if j.h.level == levelNone {
-		hello.nums[2], hello.nums[3] = -1, -1
-	} else {
-		hello.nums[1] = 1
-	}
 	var fds []int
-	if j.h.level != levelNone {
-		hello.strs = append(hello.strs, j.writable...)
+	hello, t := j.hello(), &j.h.traits
+	if !t.Unconfined && !t.OtherKernel {
 		// A program's terminal is a device of the host's, which it opens again as
 		// /dev/stderr.
 		if pts, err := openPath("/dev/pts", unix.O_DIRECTORY); err == nil { // else there are none
@@ -225,7 +176,8 @@ func (j *Jail) greet(ctx context.Context, f *os.File) error {
 			fds = []int{int(pts.Fd())}
 		}
 	}
-	if err := j.c.write(&hello, fds); err != nil {
+	m := hello.message()
+	if err := j.c.write(&m, fds); err != nil {
 		return err
 	}
 	m, fds, err := j.c.read()
@@ -239,13 +191,15 @@ func (j *Jail) greet(ctx context.Context, f *os.File) error {
 		closeAll(fds)
 		return fmt.Errorf("the first process refused: %s", m.str(0))
 	}
-	if want := 1 + int(flag(j.policy.Proxy != nil)); m.kind != msgReady || len(fds) != want {
+	if want := int(flag(hello.pidfd) + flag(hello.proxy)); m.kind != msgReady || len(fds) != want {
 		closeAll(fds)
 		return errMessage
 	}
-	j.pidfd = fds[0]
-	if j.policy.Proxy != nil {
-		if err := j.proxy.take(fds[1]); err != nil {
+	if hello.pidfd {
+		j.pidfd, fds = fds[0], fds[1:]
+	}
+	if hello.proxy {
+		if err := j.proxy.take(fds[0]); err != nil {
 			return err
 		}
 	}
@@ -253,6 +207,30 @@ func (j *Jail) greet(ctx context.Context, f *os.File) error {
 		return ctx.Err()
 	}
 	return f.SetDeadline(time.Time{})
+}
+
+// hello is what the first process is told.
+func (j *Jail) hello() *hello {
+	l, t := j.policy.Limits, &j.h.traits
+	h := &hello{
+		home: j.home, confined: !t.Unconfined,
+		files: limitValue(l.Files, DefaultFiles), processes: limitValue(l.Processes, DefaultProcesses),
+		nested: j.nested, ptrace: j.policy.Ptrace, probing: j.policy.probing,
+		proxy: j.policy.Proxy != nil, pidfd: !t.NoPidfd,
+	}
+	if t.Unconfined {
+		h.files, h.processes = -1, -1
+		return h
+	}
+	h.uid, h.gid = UID, GID
+	if t.HostUser {
+		h.uid, h.gid = j.policy.Identity.UID, j.policy.Identity.GID
+	}
+	h.writable = j.writable
+	if h.otherKernel = t.OtherKernel; !h.otherKernel {
+		h.spaces = t.spaces(j.h.spaces)
+	}
+	return h
 }
 
 // limitValue is what the first process is told: a number, or -1.
@@ -286,28 +264,6 @@ func or(v, def int64) int64 {
 		return def
 	}
 	return v
-}
-
-// abandon kills a bwrap that made no jail, or a first process, with its children
-// and waits for it. Children first: one that bwrap has just made does not die
-// with it yet.
-func abandon(boss *os.Process) {
-	for range 2 {
-		for _, p := range processes() {
-			if p.parent != boss.Pid {
-				continue
-			}
-			if fd, err := unix.PidfdOpen(p.pid, 0); err == nil {
-				if q, ok := readStat(p.pid); ok && q.parent == boss.Pid {
-					_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may be gone
-				}
-				unix.Close(fd)
-			}
-		}
-		_ = boss.Signal(syscall.SIGSTOP) // it makes no more while we look again
-	}
-	_ = boss.Kill()
-	_, _ = boss.Wait()
 }
 
 // Home is the directory that programs start in, as they see it: /workspace, or
@@ -357,11 +313,19 @@ func (j *Jail) end() {
 	if j.dead || !j.ready {
 		return // newJail sees that it was closed meanwhile
 	}
-	if j.h.level == levelNone {
+	if j.h.traits.Unconfined {
 		_ = unix.Shutdown(j.c.fd(), unix.SHUT_WR) // the reader sees the end
 		return
 	}
-	_ = unix.PidfdSendSignal(j.pidfd, unix.SIGKILL, nil, 0) // it may be gone
+	j.kill()
+}
+
+// kill kills the first process, which may be gone.
+func (j *Jail) kill() {
+	if j.pidfd >= 0 {
+		_ = unix.PidfdSendSignal(j.pidfd, unix.SIGKILL, nil, 0)
+	}
+	j.boss.Kill()
 }
 
 // listen receives everything that the first process sends, until it ends, and
@@ -417,21 +381,21 @@ func (j *Jail) bury() {
 	j.c.close()
 	j.proxy.close()
 	var err error
-	if j.h.level == levelNone {
-		if !gone(j.pidfd, closeTime/2) {
-			err = errors.New("jail: the first process did not end and was killed; what it started may still run")
-			_ = unix.PidfdSendSignal(j.pidfd, unix.SIGKILL, nil, 0)
-		}
-	} else {
-		_ = unix.PidfdSendSignal(j.pidfd, unix.SIGKILL, nil, 0) // it may be gone
+	if !j.h.traits.Unconfined {
+		j.kill()
+	} else if !gone(j.pidfd, closeTime/2) {
+		err = errors.New("jail: the first process did not end and was killed; what it started may still run")
+		j.kill()
 	}
 	// This is the end of its pid namespace too: the kernel reports the end of a
 	// first process when the last of the others is gone.
-	for !gone(j.pidfd, time.Minute) {
+	for j.pidfd >= 0 && !gone(j.pidfd, time.Minute) {
 		j.h.log.Warn("a jail's processes do not die; they hang in the kernel")
 	}
-	_, werr := j.boss.Wait()
-	unix.Close(j.pidfd)
+	werr := j.boss.Wait()
+	if j.pidfd >= 0 {
+		unix.Close(j.pidfd)
+	}
 
 	for _, p := range procs {
 		p.exit(0, true)

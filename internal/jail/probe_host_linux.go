@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -13,26 +12,6 @@ import (
 
 // probeTime bounds a probe, whatever the caller's patience.
 const probeTime = 10 * time.Second
-
-// findBwrap returns the absolute path of bwrap.
-func findBwrap(path string) (string, error) {
-	name := path
-	if name == "" {
-		name = "bwrap"
-	}
-	found, err := exec.LookPath(name)
-	if err == nil {
-		found, err = filepath.Abs(found)
-	}
-	if err != nil {
-		return "", &UnavailableError{
-			Level: levelBwrap, Err: err,
-			Reason: fmt.Sprintf("%s is not installed", name),
-			Remedy: "apt-get install bubblewrap (0.8 or newer), or the like for this system",
-		}
-	}
-	return found, nil
-}
 
 // probe runs a jail that tries what must not be possible.
 func (h *Host) probe(ctx context.Context) (err error) {
@@ -69,7 +48,7 @@ func (h *Host) probe(ctx context.Context) (err error) {
 	}
 	if len(m.strs) > 0 {
 		e := &UnavailableError{
-			Level:  h.level,
+			Level:  h.Level(),
 			Reason: "the probe could do what a jail must forbid: " + strings.Join(m.strs, "; "),
 			Remedy: "look for an old or changed bwrap",
 		}

@@ -106,16 +106,16 @@ func (j *Jail) Start(ctx context.Context, c Cmd) (*Process, error) {
 
 // startAlone starts c in a jail of its own, which ends with it.
 func (j *Jail) startAlone(ctx context.Context, c Cmd) (*Process, error) {
-	if j.h.level == levelNone {
+	if j.h.traits.Unconfined {
 		if len(c.Mounts) > 0 {
 			return nil, &UnavailableError{Level: levelNone, Reason: "mounts need a confined jail", Remedy: "use level bwrap, or the host's path"}
 		}
 		return j.start(ctx, c, nil) // it may make what namespaces it likes anyway
 	}
-	var mounts []bind
+	var mounts []Bind
 	defer func() {
 		for _, b := range mounts {
-			b.f.Close()
+			b.File.Close()
 		}
 	}()
 	for _, m := range c.Mounts {
@@ -123,7 +123,7 @@ func (j *Jail) startAlone(ctx context.Context, c Cmd) (*Process, error) {
 		if err != nil {
 			return nil, err
 		}
-		mounts = append(mounts, bind{f: f, inside: m.Inside, writable: m.Writable})
+		mounts = append(mounts, Bind{File: f, Inside: m.Inside, Writable: m.Writable})
 	}
 	j.mu.Lock()
 	refused := j.closed || j.dead
@@ -212,7 +212,7 @@ func (j *Jail) start(ctx context.Context, c Cmd, own *Jail) (*Process, error) {
 // owner is the user that descriptors made for a program must belong to, so that
 // it can open them again through /dev/stdout and the like; -1: they do already.
 func (j *Jail) owner() int {
-	if j.h.level == levelNone || j.policy.Identity.UID == os.Getuid() {
+	if j.h.traits.Unconfined || j.policy.Identity.UID == os.Getuid() {
 		return -1
 	}
 	return j.policy.Identity.UID

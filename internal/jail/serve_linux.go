@@ -46,9 +46,9 @@ type program struct {
 
 // serve is the life of a first process after the handshake. It returns an error
 // when the jail is not fit to run anything, and nil when the host is gone.
-func serve(c *conn, hello *message, fds []int, outside bool) error {
+func serve(c *conn, hello *hello, fds []int, outside bool) error {
 	defer closeAll(fds)
-	confined := hello.num(1) == 1
+	confined := hello.confined
 	if err := closeInherited(); err != nil {
 		return err
 	}
@@ -56,20 +56,17 @@ func serve(c *conn, hello *message, fds []int, outside bool) error {
 		return errors.New("not started the way the handshake says")
 	}
 	s := &server{
-		c: c, confined: confined, home: hello.str(0), adopted: make(chan struct{}, 1),
+		c: c, confined: confined, home: hello.home, adopted: make(chan struct{}, 1),
 		byID: map[uint64]*program{}, byPid: map[int]*program{}, prune: 256,
-		profile: seccomp.Profile{NestedUserNS: hello.num(4) == 1, Ptrace: hello.num(5) == 1},
+		profile: seccomp.Profile{NestedUserNS: hello.nested, Ptrace: hello.ptrace},
 	}
 	var prepare func() error
 	if confined {
-		if len(hello.strs) < 1+len(nsNames) {
-			return errMessage
-		}
-		if err := verifyConfined(hello.strs[1 : 1+len(nsNames)]); err != nil {
+		if err := verifyConfined(hello); err != nil {
 			return err
 		}
 		w := writable{
-			dirs:  append([]string{"/tmp", "/dev/shm"}, hello.strs[1+len(nsNames):]...),
+			dirs:  append([]string{"/tmp", "/dev/shm"}, hello.writable...),
 			files: []string{"/dev", "/proc"},
 			fds:   fds,
 		}
@@ -84,20 +81,23 @@ func serve(c *conn, hello *message, fds []int, outside bool) error {
 	if s.null, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
 		return fmt.Errorf("open /dev/null: %w", err)
 	}
-	if s.lims, err = rlimits(hello.num(2), hello.num(3)); err != nil {
+	if s.lims, err = rlimits(hello.files, hello.processes); err != nil {
 		return err
 	}
-	if probing := hello.num(6) == 1; confined && !probing {
+	if confined && !hello.probing {
 		if err := s.lockDown(); err != nil {
 			return err
 		}
 	}
-	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
-	if err != nil {
-		return fmt.Errorf("open a descriptor of this process: %w", err)
+	var given []int
+	if hello.pidfd {
+		pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
+		if err != nil {
+			return fmt.Errorf("open a descriptor of this process: %w", err)
+		}
+		given = append(given, pidfd)
 	}
-	given := []int{pidfd}
-	if hello.num(7) == 1 {
+	if hello.proxy {
 		if !confined {
 			return errors.New("asked for a proxy without a network namespace of its own")
 		}

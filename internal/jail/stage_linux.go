@@ -80,6 +80,30 @@ func (st *staging) put(f *os.File, alone bool) (path string, err error) {
 	return path, nil
 }
 
+// all puts binds on the stage, the workspace, which is the first, without what is
+// mounted below it. A nil stage leaves them to their descriptors. clear takes them
+// off again.
+func (st *staging) all(in []Bind) (out []bind, clear func(), err error) {
+	clear = func() {
+		for _, b := range out {
+			if b.staged != "" {
+				st.drop(b.staged)
+			}
+		}
+	}
+	for i, b := range in {
+		staged := ""
+		if st != nil {
+			if staged, err = st.put(b.File, i == 0); err != nil {
+				clear()
+				return nil, nil, err
+			}
+		}
+		out = append(out, bind{f: b.File, staged: staged, inside: b.Inside, writable: b.Writable})
+	}
+	return out, clear, nil
+}
+
 // drop takes a path off the stage. The jails that bound it keep it.
 func (st *staging) drop(path string) {
 	st.s.do(func() {

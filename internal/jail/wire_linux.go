@@ -17,14 +17,14 @@ type kind byte
 
 const (
 	// To the first process.
-	msgHello  kind = iota + 1 // nums: protocol, confined, files, processes, nested user namespaces, ptrace, probing, proxy; strs: home, host namespaces…, writable paths…; descriptor: /dev/pts of the host, if it has one
+	msgHello  kind = iota + 1 // see hello; descriptor: /dev/pts of the host, if it has one
 	msgStart                  // nums: tty, arguments, then 1 or 0 for each descriptor; strs: path, dir, args…, env…; descriptors: those with 1
 	msgSignal                 // nums: signal
 	msgKill                   // the tree of the program
 	msgProbe                  // strs: canary path
 
 	// From the first process.
-	msgReady   // the handshake is done; descriptors: a pidfd of the first process, and the proxy's listener where one was asked for
+	msgReady   // the handshake is done; descriptors: a pidfd of the first process and the proxy's listener, where they were asked for
 	msgRefused // strs: why; it ends after this
 	msgStarted // nums: pid
 	msgFailed  // nums: stage, errno; strs: what
@@ -34,7 +34,7 @@ const (
 
 // protocol changes with every change of the messages; it can only differ from
 // the other side's when something else than this program was executed.
-const protocol = 0x6a61_0004
+const protocol = 0x6a61_0005
 
 // message is the one shape of everything that is sent. id ties an answer to its
 // request, and in msgStart names the program that later messages are about.

@@ -1,0 +1,153 @@
+package jail
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/agentflow-go/sandbox/internal/cgroup"
+	"golang.org/x/sys/unix"
+)
+
+// Driver starts the first processes of jails in one way: with bwrap, with the
+// program's own means, in containers. All else is the [Host]'s: the socket and
+// what is said over it, the checks from inside, the filter of system calls,
+// programs, limits, the probe, the end.
+//
+// A Driver belongs to one Host, which calls Open once, before anything else but
+// Name and Traits, and Close once, after the last jail, also if Open failed.
+// Launch is called concurrently.
+type Driver interface {
+	// Name is the level, as users write it.
+	Name() string
+	// Open prepares what all jails share. An [UnavailableError] says that the
+	// driver cannot work here and what to do. What makes a jail in earnest shows
+	// in the probe, which follows.
+	Open(ctx context.Context, s *Site) error
+	// Traits tell what its jails are like; they do not change once Open returned.
+	Traits() Traits
+	// Launch starts the first process of a jail. It does not wait for the
+	// handshake. After an error nothing is left.
+	Launch(ctx context.Context, s *Spec) (*First, error)
+	Close() error
+}
+
+// Traits are what a first process is told to expect, and what the host does
+// without. The zero value is the strictest; each field is a relaxation that the
+// driver makes up for and its documentation explains. They are the host's word
+// over the socket: nothing inside can change them.
+type Traits struct {
+	// Unconfined jails are none; level none only.
+	Unconfined bool
+	// HostUser tells that programs see themselves as the identity's user and
+	// group, instead of as [UID] and [GID].
+	HostUser bool
+	// Shared lists the namespaces ("user", "cgroup") that jails share with the
+	// host; the driver keeps the two apart in another way. The others must differ.
+	Shared []string
+	// OtherKernel tells that jails run on a kernel that is not the host's (gVisor,
+	// a virtual machine): its namespaces cannot be compared with the host's, and no
+	// descriptor of the host's is passed for Landlock.
+	OtherKernel bool
+	// NoPidfd tells that the first process cannot send a descriptor of itself, or
+	// that the host program may not signal by it. Then [Boss] alone ends jails.
+	NoPidfd bool
+	// NoProxy, unless empty, is why a jail cannot have [Policy.Proxy].
+	NoProxy string
+	// Limits tells what the driver itself can enforce of a [Spec]'s limits. Nil:
+	// the host has control groups of its own for that, which a jail begins its life in.
+	Limits func(cgroup.Controller) error
+}
+
+// Site is what drivers get of the host program. It outlives them.
+type Site struct {
+	// Program is a sealed copy of this program, to be the first process: mode 0111,
+	// its offset nobody's. What executes it must not be able to read or to write
+	// it, nor the file that it may be copied to (see [Driver]).
+	Program  *os.File
+	ReadOnly []string // Options.ReadOnly, checked
+	DataDir  string   // absolute, or ""
+	Log      *slog.Logger
+
+	starter *starter
+	users   bool // workers have users of their own
+}
+
+// Spec says what a jail is to be like inside.
+type Spec struct {
+	Identity         *Identity // the host user that programs run as
+	Limits           Limits    // as in the policy
+	TmpSize, ShmSize int64     // bytes
+	NestedUserNS     bool
+	Binds            []Bind // the workspace first
+
+	group *memberGroup // nil: none
+}
+
+// Bind is a host path that a jail sees, by descriptor: what was checked is what
+// must be bound, whatever happens to the path.
+type Bind struct {
+	File     *os.File // O_PATH, the host's; Name is the path that it was opened by
+	Inside   string
+	Writable bool
+}
+
+// First is a first process that was launched.
+type First struct {
+	// Conn is the host's end of the stream of local sockets to it, non-blocking.
+	Conn *os.File
+	Boss Boss
+	// Explain makes an error of a handshake that failed, after Boss was abandoned.
+	Explain func(cause error) error
+	// Settled, unless nil, is called once the handshake is over, however it ended.
+	Settled func()
+}
+
+// Boss is the driver's hold on what it launched.
+type Boss interface {
+	// Pid is the process on the host that was started for the jail.
+	Pid() int
+	// Abandon ends what did not become a jail, and waits for it.
+	Abandon()
+	// Kill makes the jail end with all in it. It does not wait and may be called
+	// at any time, also after the end.
+	Kill()
+	// Wait waits for the end, after which nothing of the jail runs any more. It is
+	// called once, after Kill or when the socket ended, and not after Abandon.
+	Wait() error
+}
+
+// start starts a process for spec on the thread that starts all jails, in the
+// control group that s belongs to, and waits until it is there; see
+// [starter.start] for finish.
+func (s *Site) start(spec *Spec, name string, argv []string, attr *os.ProcAttr) (p *os.Process, finish func() error, err error) {
+	return s.starter.start(spec.group, name, argv, attr)
+}
+
+// Socket makes a pair of connected sockets: the host's end, and the one that a
+// first process inherits as descriptor 3. The caller closes both.
+func Socket() (ours, theirs *os.File, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	if err := unix.SetNonblock(pair[0], true); err != nil {
+		closeAll(pair[:])
+		return nil, nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(pair[0]), "jail"), os.NewFile(uintptr(pair[1]), "jail"), nil
+}
+
+// spaces are the host's namespaces as a first process is told of them.
+func (t *Traits) spaces(own []string) []string {
+	out := make([]string, len(own))
+	for i, ns := range own {
+		out[i] = ns
+		for _, shared := range t.Shared {
+			if nsNames[i] == shared {
+				out[i] = anyNamespace
+			}
+		}
+	}
+	return out
+}

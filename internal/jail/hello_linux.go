@@ -1,0 +1,51 @@
+package jail
+
+// hello is the host's first message to a first process: what it is, and what it
+// must find itself in before it starts anything.
+type hello struct {
+	confined         bool
+	files, processes int64 // limits of programs; -1: none
+	nested, ptrace   bool  // profile of the filter of system calls
+	probing          bool  // no filter until the probe, and no programs
+	proxy            bool  // a listener of [ProxyAddr] is wanted
+	pidfd            bool  // a descriptor of the first process is wanted
+	home             string
+
+	// Of a confined one.
+	uid, gid    int      // the user it must be
+	otherKernel bool     // its namespaces cannot be compared with the host's
+	spaces      []string // the host's namespaces, in the order of nsNames; anyNamespace: not compared
+	writable    []string // paths of mounts for writing
+}
+
+// anyNamespace stands for a namespace that a jail may share with the host. A
+// namespace's real name has a colon and a number.
+const anyNamespace = "any"
+
+func (h *hello) message() message {
+	spaces := h.spaces
+	if len(spaces) != len(nsNames) {
+		spaces = make([]string, len(nsNames))
+	}
+	return message{
+		kind: msgHello,
+		nums: []int64{
+			protocol, flag(h.confined), h.files, h.processes, flag(h.nested), flag(h.ptrace), flag(h.probing),
+			flag(h.proxy), flag(h.pidfd), int64(h.uid), int64(h.gid), flag(h.otherKernel),
+		},
+		strs: append(append([]string{h.home}, spaces...), h.writable...),
+	}
+}
+
+// parseHello takes a message apart that is one.
+func parseHello(m *message) (*hello, error) {
+	if m.kind != msgHello || m.num(0) != protocol || len(m.strs) < 1+len(nsNames) {
+		return nil, errMessage
+	}
+	is := func(i int) bool { return m.num(i) == 1 }
+	return &hello{
+		confined: is(1), files: m.num(2), processes: m.num(3), nested: is(4), ptrace: is(5), probing: is(6),
+		proxy: is(7), pidfd: is(8), uid: int(m.num(9)), gid: int(m.num(10)), otherKernel: is(11),
+		home: m.strs[0], spaces: m.strs[1 : 1+len(nsNames)], writable: m.strs[1+len(nsNames):],
+	}, nil
+}
