@@ -37,9 +37,13 @@ func (e Env) Limits() Limits {
 
 // Workspace returns the worker's directory on the host, made on first use (a
 // session that owns no files costs no directory). In Warmup there is none. A
-// hostile process may be at work inside: open what is in it through os.Root,
-// without following links or blocking on special files.
+// hostile process may be at work inside: read and write through [Env.Files].
 func (e Env) Workspace() (string, error) { return e.owner.workspace() }
+
+// Files returns safe access to what is in the workspace, which is made on first
+// use. In Warmup there is none. Keep it no longer than the session; after the
+// worker is closed its methods fail with [ErrSessionLost].
+func (e Env) Files() (*Files, error) { return e.owner.access() }
 
 // Home returns the workspace as the worker's processes see it: /workspace, or
 // under level none the host directory.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
+	"github.com/agentflow-go/sandbox/internal/workfs"
 	"github.com/agentflow-go/sandbox/internal/workspace"
 )
 
@@ -51,6 +52,13 @@ func (o *owner) workspace() (string, error) {
 		return "", Errorf(ErrInvalidRequest, "there is no workspace in Warmup; use StateDir")
 	}
 	return o.files().workspace(o.sb, o.workerID())
+}
+
+func (o *owner) access() (*Files, error) {
+	if _, err := o.workspace(); err != nil {
+		return nil, err
+	}
+	return o.files().access(o.sb)
 }
 
 func (o *owner) workerID() string {
@@ -200,7 +208,8 @@ type workerFiles struct {
 	mu       sync.Mutex // guards the rest; held while they are made
 	dir      *workspace.Dir
 	id       *jail.Identity
-	released bool // the worker is closed: nobody would release what is made now
+	tree     *workfs.Tree // nil: not asked for yet
+	released bool         // the worker is closed: nobody would release what is made now
 }
 
 // workspace returns the directory, made on first use for the worker's user.
@@ -233,6 +242,27 @@ func (f *workerFiles) workspace(sb *Sandbox, worker string) (string, error) {
 	return dir.Path(), nil
 }
 
+// access returns the access to the directory, which is there.
+func (f *workerFiles) access(sb *Sandbox) (*Files, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dir == nil {
+		return nil, errOwnerGone()
+	}
+	if f.tree == nil {
+		o := workfs.Options{UID: f.id.UID, GID: f.id.GID, Inside: []string{jail.Workspace}}
+		if level, _ := sb.host.level(Confinement{}); level == "none" {
+			o.Inside = append(o.Inside, f.dir.Path())
+		}
+		tree, err := workfs.Open(f.dir.Path(), o)
+		if err != nil {
+			return nil, err
+		}
+		f.tree = tree
+	}
+	return &Files{f.tree}, nil
+}
+
 func (f *workerFiles) identity() *jail.Identity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -252,10 +282,13 @@ func (f *workerFiles) assign(worker string) error {
 // release gives both back. The directory goes first: it belongs to the user.
 func (f *workerFiles) release(keep bool) error {
 	f.mu.Lock()
-	dir, id := f.dir, f.id
-	f.dir, f.id, f.released = nil, nil, true
+	dir, id, tree := f.dir, f.id, f.tree
+	f.dir, f.id, f.tree, f.released = nil, nil, nil, true
 	f.mu.Unlock()
 	var errs []error
+	if tree != nil {
+		errs = append(errs, tree.Close())
+	}
 	if dir != nil {
 		errs = append(errs, dir.Release(keep))
 	}
