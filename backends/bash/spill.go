@@ -4,28 +4,26 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"syscall"
 	"time"
+
+	"github.com/agentflow-go/sandbox"
 )
 
 // spillDir is where whole outputs land in the workspace.
 const spillDir = ".outputs"
 
-// spill is a workspace file with the whole output of a command, made by the
-// first write. A hostile process may be at work in the workspace: everything
-// goes through an os.Root, and only a file that did not exist is written.
+// spill is a workspace file with the whole output of a command, begun by the
+// first write.
 type spill struct {
 	s    *Shell
-	f    *os.File
-	path string // relative to the workspace
+	f    *sandbox.FileWriter
 	size int64
 	err  error
 }
 
 func (w *spill) Write(p []byte) (int, error) {
 	if w.f == nil && w.err == nil {
-		w.err = w.create()
+		w.f, w.err = w.create()
 	}
 	if w.err != nil {
 		return 0, w.err
@@ -40,49 +38,23 @@ func (w *spill) Write(p []byte) (int, error) {
 	return n, w.err
 }
 
-func (w *spill) create() error {
-	ws, err := w.s.env.Load().Workspace()
+func (w *spill) create() (*sandbox.FileWriter, error) {
+	files, err := w.s.env.Load().Files()
 	if err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(ws)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	info, err := root.Stat(".")
-	if err != nil {
-		return err
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return errors.New("the owner of the workspace is unknown")
-	}
-	give := os.Geteuid() == 0 && owner.Uid != 0 // else it is ours already
-	if err := root.Mkdir(spillDir, 0o755); err == nil && give {
-		if err := root.Lchown(spillDir, int(owner.Uid), int(owner.Gid)); err != nil {
-			return err
-		}
+		return nil, err
 	}
 	name := fmt.Sprintf("%s/bash-%s-%s.txt", spillDir, time.Now().UTC().Format("20060102-150405"), rand.Text()[:6])
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
-	if err != nil {
-		return err
-	}
-	if give {
-		if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
-			f.Close()
-			return err
-		}
-	}
-	w.f, w.path = f, name
-	return nil
+	return files.Create(name, sandbox.CreateOptions{Exclusive: true, Parents: true})
 }
 
 // close returns the file's path, "" if there is none.
 func (w *spill) close() (string, error) {
-	if w.f != nil {
-		w.err = errors.Join(w.err, w.f.Close())
+	if w.f == nil {
+		return "", w.err
 	}
-	return w.path, w.err
+	info, err := w.f.Commit()
+	if err != nil {
+		return "", err
+	}
+	return info.Path, w.err
 }
