@@ -19,7 +19,7 @@ type bwrapDriver struct {
 	path     string // as the caller gave it, then absolute
 	site     *Site
 	stage    *staging   // nil where workers are the host program's own user
-	links    []string   // options for the links in the root and for /etc
+	fixed    []string   // options for what all jails see of the host
 	masks    []string   // options that mask /proc
 	etc      []*os.File // the content of etcMade
 	readOnly []bind
@@ -46,7 +46,7 @@ func (d *bwrapDriver) Open(_ context.Context, s *Site) (err error) {
 			}
 		}
 	}
-	if d.links, err = hostLinks(); err != nil {
+	if d.fixed, err = fixtureArgs(); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
 	d.masks = procMasks()
@@ -149,12 +149,11 @@ func (d *bwrapDriver) build(v *bwrapView, s *Spec, binds []bind) error {
 	v.add("--cap-drop", "ALL", "--die-with-parent", "--as-pid-1",
 		"--uid", strconv.Itoa(UID), "--gid", strconv.Itoa(GID), "--hostname", hostname)
 
-	v.add("--ro-bind", "/usr", "/usr")
 	v.add("--perms", "0755", "--dir", "/etc") // bwrap makes missing parents with mode 0700
 	for _, dir := range []string{"/etc/pki", "/etc/pki/tls", "/etc/ssl"} {
 		v.add("--perms", "0755", "--dir", dir)
 	}
-	v.args = append(v.args, d.links...)
+	v.args = append(v.args, d.fixed...)
 	for i, made := range etcMade {
 		f, err := reopen(d.etc[i]) // an offset of its own: others read it at the same time
 		if err != nil {
@@ -179,53 +178,17 @@ func (d *bwrapDriver) build(v *bwrapView, s *Spec, binds []bind) error {
 	return nil
 }
 
-// hostLinks are the options for what the host has in its root beside /usr: links
-// into it on a merged system, directories on others.
-func hostLinks() (args []string, err error) {
-	for _, dir := range []string{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"} {
-		st, err := os.Lstat(dir)
-		if os.IsNotExist(err) {
-			continue
+// fixtureArgs are the options for what every jail sees of the host.
+func fixtureArgs() (args []string, err error) {
+	fixed, err := Fixtures()
+	for _, f := range fixed {
+		if f.Link != "" {
+			args = append(args, "--symlink", f.Link, f.Inside)
+		} else {
+			args = append(args, "--ro-bind", f.Host, f.Inside)
 		}
-		if err != nil {
-			return nil, err
-		}
-		if st.Mode()&os.ModeSymlink == 0 {
-			args = append(args, "--ro-bind", dir, dir)
-			continue
-		}
-		target, err := os.Readlink(dir)
-		if err != nil {
-			return nil, err
-		}
-		if abs := filepath.Join("/", target); !below(abs, "/usr") {
-			return nil, fmt.Errorf("%s is a link to %q, want one into /usr", dir, target)
-		}
-		args = append(args, "--symlink", target, dir)
 	}
-	for _, name := range etcShared {
-		path := "/etc/" + name
-		st, err := os.Lstat(path)
-		if err != nil {
-			continue // not on this host
-		}
-		if st.Mode()&os.ModeSymlink != 0 {
-			target, err := os.Readlink(path)
-			if err != nil {
-				return nil, err
-			}
-			abs := target
-			if !filepath.IsAbs(abs) {
-				abs = filepath.Join(filepath.Dir(path), abs)
-			}
-			if below(abs, "/usr") {
-				args = append(args, "--symlink", target, path)
-				continue
-			}
-		}
-		args = append(args, "--ro-bind", path, path)
-	}
-	return args, nil
+	return args, err
 }
 
 // procMasks are the options that mask what the host's /proc has of procFiles and

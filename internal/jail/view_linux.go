@@ -24,10 +24,8 @@ var etcShared = [...]string{
 // etcMade lists the files of /etc that are written for the jail, with their
 // content.
 var etcMade = [...][2]string{
-	{"passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\n" +
-		"agent:x:1000:1000:agent:/workspace:/bin/bash\n" +
-		"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
-	{"group", "root:x:0:\ntty:x:5:\nagent:x:1000:\nnogroup:x:65534:\n"},
+	{"passwd", etcPasswd(UID, GID)},
+	{"group", etcGroup(GID)},
 	{"hosts", "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n"},
 	{"hostname", hostname + "\n"},
 	{"nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"},
