@@ -22,6 +22,7 @@ type Dir struct {
 	n     int
 
 	adopted bool
+	shelf   shelf // its snapshots
 
 	mu       sync.Mutex // guards what follows
 	worker   string
@@ -167,7 +168,11 @@ func (s *Store) adopt(o DirOptions) (*Dir, error) {
 		store: s, nums: s.slots, base: base, path: base + string(os.PathSeparator) + "workspace", n: n,
 		adopted: true, worker: o.Worker, owned: true,
 	}
-	if err := giveTree(d.path, o.UID, o.GID); err != nil {
+	err := d.completeRestore()
+	if err == nil {
+		err = giveTree(d.path, o.UID, o.GID)
+	}
+	if err != nil {
 		s.mu.Lock()
 		s.kept[o.Worker] = slices.Insert(s.kept[o.Worker], 0, n)
 		s.mu.Unlock()
@@ -249,6 +254,7 @@ func (d *Dir) Release(keep bool) error {
 	d.released = true
 	worker := d.worker
 	d.mu.Unlock()
+	d.shelf.end()
 
 	s := d.store
 	s.mu.Lock()

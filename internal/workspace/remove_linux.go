@@ -212,51 +212,63 @@ func repair(parent int, name string) error {
 
 // openBeneath opens an entry of parent that is no link and no mount point.
 func openBeneath(parent int, name string, flags int) (*os.File, error) {
+	fd, err := openEntry(parent, name, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// openEntry is openBeneath for those who close by themselves.
+func openEntry(parent int, name string, flags int) (int, error) {
 	for {
 		fd, err := unix.Openat2(parent, name, &unix.OpenHow{
 			Flags:   uint64(flags | unix.O_NOFOLLOW | unix.O_CLOEXEC),
 			Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
 		})
 		switch err {
-		case nil:
-			return os.NewFile(uintptr(fd), name), nil
 		case unix.EINTR, unix.EAGAIN: // EAGAIN: something was renamed on the way
 			continue
 		case unix.ENOSYS, unix.EPERM: // an old kernel, or a filter that does not know the call
 			return openSameDevice(parent, name, flags)
 		}
-		return nil, err
+		return fd, err
 	}
 }
 
-// openSameDevice is openBeneath for kernels before 5.6. It takes a bind mount
+// openSameDevice is openEntry for kernels before 5.6. It takes a bind mount
 // of the same file system for a directory; its root cannot be removed anyway.
-func openSameDevice(parent int, name string, flags int) (*os.File, error) {
-	f, err := openat(parent, name, flags)
+func openSameDevice(parent int, name string, flags int) (int, error) {
+	fd, err := openAgain(parent, name, flags)
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
 	var outer, inner unix.Stat_t
-	if err := errors.Join(unix.Fstat(parent, &outer), unix.Fstat(int(f.Fd()), &inner)); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if err := errors.Join(unix.Fstat(parent, &outer), unix.Fstat(fd, &inner)); err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
 	}
 	if outer.Dev != inner.Dev {
-		f.Close()
-		return nil, unix.EXDEV
+		unix.Close(fd)
+		return -1, unix.EXDEV
 	}
-	return f, nil
+	return fd, nil
 }
 
 func openat(parent int, name string, flags int) (*os.File, error) {
+	fd, err := openAgain(parent, name, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// openAgain opens name, again if a signal came between.
+func openAgain(parent int, name string, flags int) (int, error) {
 	for {
 		fd, err := unix.Openat(parent, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err == unix.EINTR {
-			continue
+		if err != unix.EINTR {
+			return fd, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		return os.NewFile(uintptr(fd), name), nil
 	}
 }
 

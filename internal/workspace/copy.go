@@ -1,0 +1,21 @@
+package workspace
+
+import "errors"
+
+// CopyLimits bounds a copy of a tree. What exceeds them fails with [ErrLimit].
+type CopyLimits struct {
+	Bytes int64 // of data; holes in files are none, and hard links are counted once
+	Files int   // entries of any kind
+}
+
+// CopyStats tells what a copy holds.
+type CopyStats struct {
+	Bytes int64 // of data
+	Files int   // files, links and directories
+	// Skipped counts what was left out: special files, mounts, and what was
+	// changed in kind or place while it was being copied.
+	Skipped int
+}
+
+// ErrLimit is what an error wraps that tells of a limit on size or number.
+var ErrLimit = errors.New("limit")
