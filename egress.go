@@ -26,9 +26,18 @@ func allowList(e Egress) (*egress.Policy, error) {
 
 // proxy returns what serves the network of the owner's jails; nil for none.
 func (o *owner) proxy(e Egress) (func(net.Listener), error) {
-	policy, err := allowList(e)
-	if err != nil || policy.Empty() {
+	config, err := o.egressConfig(e)
+	if err != nil || config.Guard.Policy.Empty() {
 		return nil, err
+	}
+	return func(ln net.Listener) { o.serveProxy(ln, config) }, nil // ends with the listener, which is the jail's
+}
+
+// egressConfig is a proxy by e's rules.
+func (o *owner) egressConfig(e Egress) (egress.Config, error) {
+	policy, err := allowList(e)
+	if err != nil {
+		return egress.Config{}, err
 	}
 	guard := &egress.Guard{Policy: policy}
 	if e.Check != nil {
@@ -36,14 +45,82 @@ func (o *owner) proxy(e Egress) (func(net.Listener), error) {
 			return e.Check(ctx, Dial{Worker: o.workerID(), Host: d.Host, Addr: d.Addr})
 		}
 	}
-	config := egress.Config{
+	return egress.Config{
 		Guard: guard, MaxConns: maxEgressConns,
 		OnDenied: func(d egress.Denied) { o.denied(&d) },
-	}
-	return func(ln net.Listener) {
-		// Ends with the listener, which is the jail's.
-		if err := egress.Serve(context.Background(), ln, config); err != nil {
-			o.sb.opts.Logger.Error("the network proxy of a session failed; its programs have no network", "worker", o.workerID(), "error", err)
-		}
 	}, nil
+}
+
+// serveProxy serves until ln is closed.
+func (o *owner) serveProxy(ln net.Listener, config egress.Config) {
+	if err := egress.Serve(context.Background(), ln, config); err != nil {
+		o.sb.opts.Logger.Error("a network proxy failed; programs that use it have no network", "worker", o.workerID(), "error", err)
+	}
+}
+
+// envProxy is a proxy of [Env.Proxy].
+type envProxy struct {
+	ln     net.Listener
+	in, of *owner // whose loopback it is on, and whose policy it serves
+	served chan struct{}
+}
+
+func (o *owner) proxyFor(ctx context.Context, worker *owner) (string, func(), error) {
+	switch {
+	case o == nil || worker == nil:
+		return "", nil, errNoSandbox()
+	case o.sb != worker.sb:
+		return "", nil, Errorf(ErrInvalidRequest, "the worker's Env is another sandbox's")
+	case o.ws != nil && o != worker:
+		return "", nil, Errorf(ErrInvalidRequest, "a session serves no policy but its own: programs of its worker would have another's network; call Proxy on the Env of a Warmup")
+	}
+	config, err := worker.egressConfig(worker.policyOf().Egress)
+	if err != nil {
+		return "", nil, err
+	}
+	j, err := o.jailed(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	if level, _ := o.sb.host.level(o.policyOf()); level == "none" {
+		return "", func() {}, nil
+	}
+	ln, addr, err := j.Listen(ctx)
+	if err != nil {
+		return "", nil, jailError(err)
+	}
+	p := &envProxy{ln: ln, in: o, of: worker, served: make(chan struct{})}
+	go func() { // ends with the listener, which stop, or the end of either owner, closes
+		defer close(p.served)
+		worker.serveProxy(ln, config)
+	}()
+	if !o.keep(p) || !worker.keep(p) {
+		p.stop()
+		return "", nil, errOwnerGone()
+	}
+	return addr, p.stop, nil
+}
+
+// keep makes p end with the owner, unless that has happened.
+func (o *owner) keep(p *envProxy) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.released {
+		return false
+	}
+	if o.proxies == nil {
+		o.proxies = map[*envProxy]struct{}{}
+	}
+	o.proxies[p] = struct{}{}
+	return true
+}
+
+func (p *envProxy) stop() {
+	_ = p.ln.Close() // the jail may have done it
+	<-p.served
+	for _, o := range []*owner{p.in, p.of} {
+		o.mu.Lock()
+		delete(o.proxies, p)
+		o.mu.Unlock()
+	}
 }

@@ -55,13 +55,36 @@ func (e Env) Home(ctx context.Context) (string, error) { return e.owner.home(ctx
 func (e Env) StateDir() (string, error) { return e.owner.stateDir() }
 
 // Start starts a program in the session's jail: everything that runs for a
-// worker starts here. Programs of one session see each other's processes; all
-// sessions of one worker share the workspace. What still runs when the session
-// ends is killed.
+// worker starts here. Programs of one session see each other's processes and
+// share /tmp; all sessions of one worker share the workspace and the loopback, so
+// that a server started in one is reached from the others. A session whose
+// Egress lets less out than the sandbox's has a loopback of its own. What still
+// runs when the session ends is killed.
 //
 // ctx bounds the start only. In Warmup the jail belongs to the backend, and
 // its home directory is a private one.
 func (e Env) Start(ctx context.Context, c Cmd) (*Process, error) { return e.owner.start(ctx, c) }
+
+// Proxy serves the network policy of worker, the Env of a session, to the
+// programs started through e, the Env of a Warmup: it is how one process that
+// serves many workers keeps to the policy of each. addr is "127.0.0.1:PORT" as
+// those programs see it, those with NestedUserNS or Mounts included. What the proxy
+// refuses is the worker's denial, and where the worker may reach nothing it
+// refuses everything, naming the rule. It ends with stop, which waits for its
+// connections and may be called more than once, with the worker's session, or
+// with e. ctx bounds the making only.
+//
+// Whatever connects to addr is taken for the worker, so a program of e's must let
+// nobody choose which proxy is used: a browser needs a context for each worker
+// with loopback excepted from no proxy ("<-loopback>"). Through a proxy nobody
+// reaches another, since this program connects, outside. Call stop when nothing
+// uses addr any more: the port may then be another's.
+//
+// Other than a Warmup's, e can only be worker itself. Under level none, where
+// programs have the network of the host, addr is "".
+func (e Env) Proxy(ctx context.Context, worker Env) (addr string, stop func(), err error) {
+	return e.owner.proxyFor(ctx, worker.owner)
+}
 
 // Lost reports that the session's state is gone, for example because its
 // process died: running calls end with [ErrSessionLost], the session is

@@ -100,6 +100,18 @@ func narrow(base Confinement, s *Confinement) (*Confinement, error) {
 	return &out, nil
 }
 
+// narrowsEgress tells whether a session's policy, nil for none, lets less out than
+// base, from which narrow took the rest.
+func narrowsEgress(base Confinement, s *Confinement) bool {
+	if s == nil {
+		return false
+	}
+	if s.Egress.Check != nil {
+		return true
+	}
+	return s.Egress.Allow != nil && slices.ContainsFunc(base.Egress.Allow, func(host string) bool { return !slices.Contains(s.Egress.Allow, host) })
+}
+
 func inherit[T comparable](v *T, base T) {
 	var zero T
 	if *v == zero {

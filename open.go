@@ -63,6 +63,7 @@ func (sb *Sandbox) prepare(ws *workerState, b *backendEntry, o SessionOptions, t
 		s.phase, s.ready, s.created = opening, make(chan struct{}), time.Now()
 	} else {
 		s = sb.newSession(ws, b, cfg, conf)
+		s.apart = narrowsEgress(sb.opts.Confine, o.Confinement)
 	}
 	s.counted = true
 	s.temporary, s.compatible = temporary, b.reg == nil

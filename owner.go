@@ -20,11 +20,13 @@ type owner struct {
 	ws     *workerState // nil in a warmup
 	config json.RawMessage
 	conf   *Confinement // nil: the sandbox's
+	apart  bool         // conf lets less out than the sandbox's, so the network is not the worker's
 
 	mu       sync.Mutex     // guards the rest; held while a jail is made
 	jail     *jail.Jail     // nil: no program started yet
 	state    *workspace.Dir // nil: not asked for yet
 	private  workerFiles    // of a warmup: what its programs run with and in
+	proxies  map[*envProxy]struct{}
 	released bool
 }
 
@@ -157,6 +159,9 @@ func (o *owner) jailed(ctx context.Context) (*jail.Jail, error) {
 		Workspace: dir,
 		Limits:    jail.Limits(conf.Limits),
 		Proxy:     proxy,
+		// A session with less of a network than its worker must not find the
+		// worker's proxy on a loopback that both have.
+		PrivateNet: o.apart,
 	})
 	if err != nil {
 		return nil, jailError(err)
@@ -174,10 +179,13 @@ func (o *owner) lost(err error) {
 // release kills what the owner started and removes what it had.
 func (o *owner) release() error {
 	o.mu.Lock()
-	j, state := o.jail, o.state
-	o.jail, o.state, o.released = nil, nil, true
+	j, state, proxies := o.jail, o.state, o.proxies
+	o.jail, o.state, o.proxies, o.released = nil, nil, nil, true
 	o.mu.Unlock()
 	var errs []error
+	for p := range proxies {
+		p.stop()
+	}
 	if j != nil {
 		errs = append(errs, j.Close())
 	}

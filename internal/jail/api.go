@@ -86,11 +86,16 @@ type Policy struct {
 	Limits    Limits
 	// Proxy serves the only way out of the jail: what its programs connect to at
 	// [ProxyAddr], named by HTTP_PROXY and its kin in their clean environment. It
-	// runs in a goroutine of the jail's, which closes ln when it ends and then
-	// waits for Proxy to return; a jail of a single program has a run of its own.
-	// Nil: there is no network inside but the jail's own loopback. Level none,
-	// which cannot keep programs to it, refuses it.
+	// runs in a goroutine of the network's; the last of the jails that share it
+	// closes ln when it ends and then waits for Proxy to return. What the first of
+	// them brought serves them all, so it must mean the same for each. Nil: there
+	// is no network inside but a loopback. Level none, which cannot keep programs to
+	// it, refuses it.
 	Proxy func(ln net.Listener)
+	// PrivateNet keeps the jail out of the network namespace that the jails of one
+	// identity share: it, with its jails of single programs, has one of its own.
+	// It is for a Proxy that lets less pass than that of the others.
+	PrivateNet bool
 	// TmpSize and ShmSize are the sizes of /tmp and /dev/shm in bytes. 0:
 	// [DefaultTmpSize], [DefaultShmSize], but half and a quarter of the memory
 	// limit at most, for it bounds them as well.
@@ -102,6 +107,8 @@ type Policy struct {
 	// probing leaves a confined jail without the filter of system calls until it
 	// is probed, and without programs.
 	probing bool
+	// within is the network to begin in, of the jail that this one is made for.
+	within *network
 }
 
 // Cmd is a program to start with [Jail.Start].
@@ -134,8 +141,8 @@ type Cmd struct {
 	// device is given to the jail's user, so that programs can open it again.
 	TTY *os.File
 	// Mounts makes further host paths visible, to this program only: it then
-	// runs in a jail of its own with the same workspace, sharing neither
-	// processes nor /tmp nor network with the others.
+	// runs in a jail of its own with the same workspace and network, sharing
+	// neither processes nor /tmp with the others.
 	Mounts []Mount
 	// NestedUserNS lets the program make user namespaces, as Chromium's own
 	// sandbox needs. It then runs in a jail of its own, as with Mounts.

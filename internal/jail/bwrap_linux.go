@@ -29,7 +29,7 @@ var _ Driver = (*bwrapDriver)(nil)
 
 func (d *bwrapDriver) Name() string { return levelBwrap }
 
-func (d *bwrapDriver) Traits() Traits { return Traits{} }
+func (d *bwrapDriver) Traits() Traits { return Traits{JoinsNet: true} }
 
 // Open prepares what all jails share.
 func (d *bwrapDriver) Open(_ context.Context, s *Site) (err error) {
@@ -142,7 +142,10 @@ func (v *bwrapView) closeOwn() {
 // descriptors that every first process expects are already in files.
 func (d *bwrapDriver) build(v *bwrapView, s *Spec, binds []bind) error {
 	// Each namespace by name: --unshare-all leaves out what it cannot have.
-	v.add("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup")
+	v.add("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup")
+	if s.network == nil {
+		v.add("--unshare-net")
+	}
 	if !s.NestedUserNS {
 		v.add("--disable-userns")
 	}

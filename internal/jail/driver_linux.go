@@ -54,6 +54,10 @@ type Traits struct {
 	NoPidfd bool
 	// NoProxy, unless empty, is why a jail cannot have [Policy.Proxy].
 	NoProxy string
+	// JoinsNet tells that jails begin in the network namespace of their Spec, where
+	// it has one. Else each has one of its own, in which nothing but a first process
+	// can listen.
+	JoinsNet bool
 	// Limits tells what the driver itself can enforce of a [Spec]'s limits. Nil:
 	// the host has control groups of its own for that, which a jail begins its life in.
 	Limits func(cgroup.Controller) error
@@ -81,7 +85,8 @@ type Spec struct {
 	NestedUserNS     bool
 	Binds            []Bind // the workspace first
 
-	group *memberGroup // nil: none
+	group   *memberGroup // nil: none
+	network *network     // nil: the jail makes its own
 }
 
 // Bind is a host path that a jail sees, by descriptor: what was checked is what
@@ -118,10 +123,9 @@ type Boss interface {
 }
 
 // start starts a process for spec on the thread that starts all jails, in the
-// control group that s belongs to, and waits until it is there; see
-// [starter.start] for finish.
+// control group and the network namespace of spec; see [starter.start] for finish.
 func (s *Site) start(spec *Spec, name string, argv []string, attr *os.ProcAttr) (p *os.Process, finish func() error, err error) {
-	return s.starter.start(spec.group, name, argv, attr)
+	return s.starter.start(spec.group, spec.network, name, argv, attr)
 }
 
 // Socket makes a pair of connected sockets: the host's end, and the one that a

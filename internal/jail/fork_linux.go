@@ -2,6 +2,7 @@ package jail
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -21,6 +22,7 @@ const (
 	stageLimits
 	stageExec
 	stageLookup
+	stageJoin
 )
 
 // rlimit is one resource limit of a program, soft and hard alike.
@@ -40,6 +42,7 @@ type rlimit struct {
 // use.
 type forker struct {
 	shared *[2]int64   // stage, errno
+	page   []byte      // of shared
 	work   chan func() // to the thread that forks; nil: any thread does
 }
 
@@ -50,7 +53,7 @@ func newForker(prepare func() error) (*forker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map shared page: %w", err)
 	}
-	f := &forker{shared: (*[2]int64)(unsafe.Pointer(&page[0]))}
+	f := &forker{shared: (*[2]int64)(unsafe.Pointer(&page[0])), page: page}
 	if prepare == nil {
 		return f, nil
 	}
@@ -66,6 +69,9 @@ func newForker(prepare func() error) (*forker, error) {
 	return f, <-prepared
 }
 
+// close gives back what a forker without a thread of its own has.
+func (f *forker) close() { _ = unix.Munmap(f.page) } // it is its own
+
 // spawn says what the child does before it becomes the program.
 type spawn struct {
 	path  string
@@ -78,6 +84,9 @@ type spawn struct {
 	flags uintptr // further clone flags
 	// deathSignal, unless 0, is sent to the program when its parent thread ends.
 	deathSignal syscall.Signal
+	// join are descriptors of namespaces of users and of the network that the
+	// program is in; nil: the forking process's.
+	join []int
 }
 
 // childSpec is spawn in the shape the child needs: no allocation, no string.
@@ -93,6 +102,9 @@ type childSpec struct {
 	nlims       int
 	flags       uintptr
 	deathSignal uintptr
+	parent      uintptr // its death before deathSignal is set ends the child
+	join        [2]int
+	joins       bool
 	shared      *[2]int64
 }
 
@@ -104,7 +116,10 @@ func (f *forker) start(s *spawn) (pid int, at stage, err error) {
 	}
 	spec := &childSpec{
 		nfds: len(s.fds), tty: s.tty, nlims: len(s.lims), flags: s.flags,
-		deathSignal: uintptr(s.deathSignal), shared: f.shared,
+		deathSignal: uintptr(s.deathSignal), parent: uintptr(os.Getpid()), shared: f.shared,
+	}
+	if len(s.join) > 0 {
+		spec.joins, spec.join = true, [2]int{s.join[0], s.join[1]}
 	}
 	copy(spec.fds[:], s.fds)
 	for i, l := range s.lims {
@@ -194,8 +209,20 @@ func forkExec(s *childSpec) (pid uintptr, errno syscall.Errno) {
 	// The child. A session of its own, as nothing of the jail's may be its
 	// controlling terminal by accident.
 	syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
-	if s.deathSignal != 0 {
+	at = stageJoin
+	if s.joins {
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_SETNS, uintptr(s.join[0]), unix.CLONE_NEWUSER, 0, 0, 0, 0); errno != 0 {
+			goto fail
+		}
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_SETNS, uintptr(s.join[1]), unix.CLONE_NEWNET, 0, 0, 0, 0); errno != 0 {
+			goto fail
+		}
+	}
+	if s.deathSignal != 0 { // after joining, which may forget it
 		syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, s.deathSignal, 0, 0, 0, 0)
+		if r, _, errno = syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0); r != s.parent {
+			goto fail
+		}
 	}
 
 	// Descriptors: first out of the way of their numbers, then to their places.

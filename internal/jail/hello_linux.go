@@ -14,6 +14,7 @@ type hello struct {
 	// Of a confined one.
 	uid, gid    int      // the user it must be
 	otherKernel bool     // its namespaces cannot be compared with the host's
+	network     string   // the namespace that it must be in; "": any but the host's
 	spaces      []string // the host's namespaces, in the order of nsNames; anyNamespace: not compared
 	writable    []string // paths of mounts for writing
 }
@@ -33,19 +34,19 @@ func (h *hello) message() message {
 			protocol, flag(h.confined), h.files, h.processes, flag(h.nested), flag(h.ptrace), flag(h.probing),
 			flag(h.proxy), flag(h.pidfd), int64(h.uid), int64(h.gid), flag(h.otherKernel),
 		},
-		strs: append(append([]string{h.home}, spaces...), h.writable...),
+		strs: append(append([]string{h.home, h.network}, spaces...), h.writable...),
 	}
 }
 
 // parseHello takes a message apart that is one.
 func parseHello(m *message) (*hello, error) {
-	if m.kind != msgHello || m.num(0) != protocol || len(m.strs) < 1+len(nsNames) {
+	if m.kind != msgHello || m.num(0) != protocol || len(m.strs) < 2+len(nsNames) {
 		return nil, errMessage
 	}
 	is := func(i int) bool { return m.num(i) == 1 }
 	return &hello{
 		confined: is(1), files: m.num(2), processes: m.num(3), nested: is(4), ptrace: is(5), probing: is(6),
 		proxy: is(7), pidfd: is(8), uid: int(m.num(9)), gid: int(m.num(10)), otherKernel: is(11),
-		home: m.strs[0], spaces: m.strs[1 : 1+len(nsNames)], writable: m.strs[1+len(nsNames):],
+		home: m.strs[0], network: m.strs[1], spaces: m.strs[2 : 2+len(nsNames)], writable: m.strs[2+len(nsNames):],
 	}, nil
 }

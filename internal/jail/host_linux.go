@@ -33,6 +33,7 @@ type Host struct {
 
 	groups    *cgroup.Root // what control groups can do for workers here
 	lastGroup atomic.Int64 // the number in the last group's name
+	ownNets   bool         // each confined jail has a network namespace that this program cannot make
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
@@ -94,6 +95,9 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 	}
 	h.traits = driver.Traits()
 	if confined {
+		if err := h.openNetworks(); err != nil {
+			return nil, err
+		}
 		if err := h.probe(ctx); err != nil {
 			return nil, err
 		}
@@ -143,12 +147,17 @@ func (h *Host) Level() string { return h.driver.Name() }
 
 // Degraded names what is weaker on this host than it could be, apart from
 // limits: "single-uid" means that all workers run as one host user, apart from
-// each other only by their namespaces.
-func (h *Host) Degraded() []string {
+// each other only by their namespaces; "net-per-session" that each jail has a
+// network namespace of its own, also that of a single program, instead of sharing
+// its worker's, and that [Jail.Listen] is not possible.
+func (h *Host) Degraded() (names []string) {
 	if h.uids == nil {
-		return []string{"single-uid"}
+		names = append(names, "single-uid")
 	}
-	return nil
+	if h.ownNets {
+		names = append(names, "net-per-session")
+	}
+	return names
 }
 
 // Unenforced names the limits that l leaves to their defaults, or sets by the

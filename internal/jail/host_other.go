@@ -4,6 +4,7 @@ package jail
 
 import (
 	"context"
+	"net"
 	"os"
 	"runtime"
 )
@@ -57,6 +58,9 @@ type Jail struct{}
 // Start returns [ErrClosed]: no Jail can be open here.
 func (j *Jail) Start(context.Context, Cmd) (*Process, error) { return nil, ErrClosed }
 
+// Listen returns [ErrClosed]: no Jail can be open here.
+func (j *Jail) Listen(context.Context) (net.Listener, string, error) { return nil, "", ErrClosed }
+
 // Home returns "".
 func (j *Jail) Home() string { return "" }
 
@@ -80,3 +84,5 @@ func (p *Process) Kill() error { return ErrClosed }
 
 // Wait returns [ErrClosed].
 func (p *Process) Wait() error { return ErrClosed }
+
+type network struct{}

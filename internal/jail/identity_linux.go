@@ -34,6 +34,8 @@ type Identity struct {
 	n int // the reservation; -1: the host program's own user
 	// group bounds what runs for the worker, together.
 	group workerGroup
+	// net is what its jails share of a network.
+	net workerNet
 
 	once sync.Once
 	err  error

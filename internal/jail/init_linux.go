@@ -156,7 +156,7 @@ func closeInherited() error {
 
 // verifyConfined checks from the inside that the jail is one: process 1, no
 // capabilities nor a way to gain any, the expected user, no namespace shared with
-// the host that must not be, and no way to the program's file. bwrap has ways to
+// the host that must not be, the worker's network, and no way to the program's file. bwrap has ways to
 // fail open; this is where that ends.
 func verifyConfined(h *hello) error {
 	if os.Getpid() != 1 {
@@ -201,6 +201,9 @@ func verifyConfined(h *hello) error {
 	for i := range own {
 		if own[i] == h.spaces[i] || h.spaces[i] == "" {
 			return fmt.Errorf("namespace %s is shared with the host", nsNames[i])
+		}
+		if nsNames[i] == "net" && h.network != "" && own[i] != h.network {
+			return fmt.Errorf("namespace %s is %s, want the worker's, %s", nsNames[i], own[i], h.network)
 		}
 	}
 	return nil

@@ -31,8 +31,11 @@ type Jail struct {
 	boss     Boss
 	pidfd    int // the first process, until done; -1: the boss has to do
 	proxy    proxy
+	net      *network // nil: it has a network namespace of its own, or confines nothing
 
 	done chan struct{} // closed when nothing of the jail is left
+
+	listening sync.WaitGroup // calls of Listen that use net
 
 	mu     sync.Mutex // guards what follows
 	last   uint64
@@ -43,6 +46,7 @@ type Jail struct {
 	closed bool                    // Close was called
 	dead   bool                    // the first process is gone: no more requests
 	err    error                   // of the end, for Close
+	more   map[*listener]struct{}  // of Listen, not closed yet
 }
 
 // NewJail makes a jail. ctx bounds the making only. The caller closes the jail;
@@ -97,7 +101,12 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []Bind, nested bool)
 		}
 	}
 	if j.group, err = h.join(p.Identity, p.Limits); err == nil {
-		if err = j.open(ctx, binds); err != nil && j.group != nil {
+		if j.net, err = h.enter(&p); err == nil {
+			if err = j.open(ctx, binds); err != nil {
+				j.net.leave()
+			}
+		}
+		if err != nil && j.group != nil {
 			err = errors.Join(err, j.group.leave())
 		}
 	}
@@ -130,7 +139,7 @@ func (j *Jail) open(ctx context.Context, binds []Bind) (err error) {
 	first, err := j.h.driver.Launch(ctx, &Spec{
 		Identity: j.policy.Identity, Limits: j.policy.Limits, group: j.group,
 		TmpSize: j.sizeOf(j.policy.TmpSize, DefaultTmpSize, 2), ShmSize: j.sizeOf(j.policy.ShmSize, DefaultShmSize, 4),
-		Binds: binds, NestedUserNS: j.nested,
+		Binds: binds, NestedUserNS: j.nested, network: j.net,
 	})
 	if err != nil {
 		return fmt.Errorf("jail: start: %w", err)
@@ -216,7 +225,7 @@ func (j *Jail) hello() *hello {
 		home: j.home, confined: !t.Unconfined,
 		files: limitValue(l.Files, DefaultFiles), processes: limitValue(l.Processes, DefaultProcesses),
 		nested: j.nested, ptrace: j.policy.Ptrace, probing: j.policy.probing,
-		proxy: j.policy.Proxy != nil, pidfd: !t.NoPidfd,
+		proxy: j.policy.Proxy != nil && j.net == nil, network: j.net.String(), pidfd: !t.NoPidfd,
 	}
 	if t.Unconfined {
 		h.files, h.processes = -1, -1
@@ -380,6 +389,7 @@ func (j *Jail) bury() {
 	// else went wrong with it.
 	j.c.close()
 	j.proxy.close()
+	j.closeListeners()
 	var err error
 	if !j.h.traits.Unconfined {
 		j.kill()
@@ -401,6 +411,7 @@ func (j *Jail) bury() {
 		p.exit(0, true)
 	}
 	j.proxy.stop()
+	j.net.leave()
 	if j.group != nil {
 		err = errors.Join(err, j.group.leave())
 	}

@@ -131,7 +131,9 @@ func (j *Jail) startAlone(ctx context.Context, c Cmd) (*Process, error) {
 	if refused {
 		return nil, ErrClosed
 	}
-	own, err := j.h.newJail(ctx, j.policy, mounts, c.NestedUserNS)
+	p := j.policy
+	p.within = j.net
+	own, err := j.h.newJail(ctx, p, mounts, c.NestedUserNS)
 	if err != nil {
 		return nil, err
 	}
@@ -144,14 +146,14 @@ func (j *Jail) startAlone(ctx context.Context, c Cmd) (*Process, error) {
 	if refused {
 		return nil, errors.Join(ErrClosed, own.Close())
 	}
-	p, err := own.start(ctx, c, own)
+	started, err := own.start(ctx, c, own)
 	if err != nil {
 		j.drop(own)
 		return nil, errors.Join(err, own.Close())
 	}
 	go func() { // ends with the program, at the latest with the jail
 		select {
-		case <-p.exited:
+		case <-started.exited:
 			if err := own.Close(); err != nil {
 				j.h.log.Warn("the jail of a single program did not close", "error", err)
 			}
@@ -159,7 +161,7 @@ func (j *Jail) startAlone(ctx context.Context, c Cmd) (*Process, error) {
 		}
 		j.drop(own)
 	}()
-	return p, nil
+	return started, nil
 }
 
 func (j *Jail) drop(sub *Jail) {

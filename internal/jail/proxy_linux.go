@@ -13,16 +13,20 @@ import (
 // proxyBacklog is how many connections wait until the host accepts them.
 const proxyBacklog = 128
 
+// proxyPort is that of [ProxyAddr].
+const proxyPort = 3128
+
 // listenProxy opens the listener of [ProxyAddr] in the calling process's network
 // namespace. Connections to it are the holder's of the descriptor, wherever that
-// is, while the first process and its programs have nothing to do with them.
+// is, while the first process and its programs have nothing to do with them. Only
+// a jail whose network namespace bwrap made needs it.
 func listenProxy() (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("proxy: socket: %w", err)
 	}
 	// Without SO_REUSEPORT no program can share the port.
-	err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 3128})
+	err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: proxyPort})
 	if err == nil {
 		err = unix.Listen(fd, proxyBacklog)
 	}

@@ -15,10 +15,16 @@ import (
 type starter struct {
 	work chan func()
 	done chan struct{}
+
+	// The thread's own: its network namespace, -1 until known; what forks
+	// children that join one of users; and why it starts nothing any more.
+	home  int
+	forks *forker
+	stuck error
 }
 
 func newStarter() *starter {
-	s := &starter{work: make(chan func()), done: make(chan struct{})}
+	s := &starter{work: make(chan func()), done: make(chan struct{}), home: -1}
 	// Not on the program's first thread: that one never ends, and what is done
 	// to it shows in /proc as if done to all of the program.
 	go cgroup.OffLeader(func() {
@@ -33,6 +39,7 @@ func newStarter() *starter {
 		for f := range s.work {
 			f()
 		}
+		s.leaveHome()
 	})
 	return s
 }
@@ -47,16 +54,17 @@ func (s *starter) do(f func()) {
 	<-finished
 }
 
-// start runs os.StartProcess on the thread, so that the process begins in group,
-// unless that is nil. The process must not start another before finish, unless
+// start runs os.StartProcess on the thread, so that the process begins in group
+// and in the network namespace n, unless they are nil. The process must not start another before finish, unless
 // that is nil too, was called; see [cgroup.Group.Start].
-func (s *starter) start(group *memberGroup, name string, argv []string, attr *os.ProcAttr) (p *os.Process, finish func() error, err error) {
+func (s *starter) start(group *memberGroup, n *network, name string, argv []string, attr *os.ProcAttr) (p *os.Process, finish func() error, err error) {
+	begin := func() (*os.Process, error) { return s.startIn(n, name, argv, attr) }
 	s.do(func() {
 		if group == nil {
-			p, err = os.StartProcess(name, argv, attr)
+			p, err = begin()
 			return
 		}
-		p, finish, err = group.group.Start(attr, func() (*os.Process, error) { return os.StartProcess(name, argv, attr) })
+		p, finish, err = group.group.Start(attr, begin)
 	})
 	if p != nil && err != nil {
 		_ = p.Kill()
