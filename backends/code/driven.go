@@ -1,0 +1,252 @@
+package code
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+// driven is an engine whose interpreter is a process with a driver in it.
+type driven struct {
+	s        *Session
+	language string
+	driver   driver
+
+	mu      sync.Mutex // guards what follows
+	p       *proc      // nil: none runs
+	gone    string     // why the state of earlier calls is lost; told by the next one
+	late    [2]string  // what a lost one had printed to stdout and stderr since
+	version string
+}
+
+var _ engine = (*driven)(nil)
+
+func (d *driven) warm(ctx context.Context) error {
+	_, err := d.ready(ctx)
+	return err
+}
+
+// ready returns the running interpreter, starting one if there is none.
+func (d *driven) ready(ctx context.Context) (*proc, error) {
+	d.mu.Lock()
+	p := d.p
+	d.mu.Unlock()
+	if p != nil && p.alive() {
+		return p, nil
+	}
+	if p != nil {
+		d.drop(p, howEnded(p.ended)+" between two calls")
+	}
+	if d.s.closing.Load() {
+		return nil, sandbox.Errorf(sandbox.ErrSessionLost, "the session is being closed")
+	}
+	env := *d.s.env.Load()
+	home, err := env.Home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err = startProc(ctx, env, d.driver, d.s.set.interpreter(d.language), d.s.set.environ(home))
+	if err != nil {
+		d.s.lost(err)
+		return nil, err
+	}
+	d.mu.Lock()
+	d.p, d.version = p, p.version
+	closing := d.s.closing.Load()
+	d.mu.Unlock()
+	if closing { // close has not seen it
+		return nil, errors.Join(sandbox.Errorf(sandbox.ErrSessionLost, "the session is being closed"), p.close())
+	}
+	return p, nil
+}
+
+// drop forgets an interpreter that has ended, keeping what it had printed. The
+// next call says why it is gone.
+func (d *driven) drop(p *proc, why string) {
+	_ = p.close() // it has ended: nothing can go wrong that matters
+	stdout, stderr := p.stdout.rest(), p.stderr.rest()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.p == p { // else it was reset
+		d.p, d.gone = nil, why
+		d.late = [2]string{d.late[0] + string(stdout), d.late[1] + string(stderr)}
+	}
+	d.s.lost(p.ended)
+}
+
+// takeGone returns what is to be told of a lost interpreter, once.
+func (d *driven) takeGone() (why string, late [2]string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	why, late = d.gone, d.late
+	d.gone, d.late = "", [2]string{}
+	return why, late
+}
+
+func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, error) {
+	p, err := d.ready(ctx)
+	if err != nil {
+		return RunOutput{}, err
+	}
+	why, late := d.takeGone()
+	live := call.Listening()
+	var captures [2]*capture
+	var decoders [2]decoder
+	streams := [2]*stream{p.stdout, p.stderr}
+	for i, name := range [2]string{"stdout", "stderr"} {
+		captures[i] = newCapture(c.maxOutput, func() *file { return &file{s: d.s, kind: d.language + "-" + name, ext: ".txt"} })
+		captures[i].write([]byte(late[i]))
+		streams[i].begin(func(b []byte) {
+			captures[i].write(b)
+			if live {
+				if text := decoders[i].next(b); text != "" {
+					call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: name, Text: text})
+				}
+			}
+		})
+	}
+	start := time.Now()
+	o := p.ask(ctx, request{Op: "run", Code: c.code, Max: c.maxOutput}, c.timeout)
+	elapsed := time.Since(start)
+	for i, name := range [2]string{"stdout", "stderr"} {
+		streams[i].end()
+		if live {
+			if text := decoders[i].rest(); text != "" {
+				call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: name, Text: text})
+			}
+		}
+	}
+	out := RunOutput{
+		Language: d.language, TimedOut: o.timedOut, Restarted: why != "", RestartReason: why,
+		ExecutionTimeMS: float64(elapsed.Microseconds()) / 1000, Outputs: []Output{},
+	}
+	if a := o.answer; a != nil {
+		out.Result, out.Error, out.ReturnCode, out.Truncated = a.Result, a.Error, a.Code, a.Cut
+		out.MemoryUsedMB = float64(a.Memory) / (1 << 20)
+		d.keepOutputs(&out, a.Outputs)
+	} else if o.err == nil || o.ended != nil || o.killed || o.broken != nil {
+		d.died(p, &o, &out)
+	}
+	if o.timedOut {
+		d.timedOut(c, &out)
+	}
+	if out.Error != nil && out.Error.Traceback != "" {
+		text := out.Error.Traceback
+		captures[1].write([]byte(text)) // as an interpreter prints it
+		if live {
+			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: "stderr", Text: text})
+		}
+	}
+	var cut [2]bool
+	out.Stdout, out.OutputPath, cut[0] = captures[0].text()
+	out.Stderr, out.StderrPath, cut[1] = captures[1].text()
+	out.Truncated = out.Truncated || cut[0] || cut[1]
+	return out, o.err
+}
+
+// died fills in the result of a call whose interpreter is dead.
+func (d *driven) died(p *proc, o *outcome, out *RunOutput) {
+	d.mu.Lock()
+	wasReset := d.p != p
+	d.mu.Unlock()
+	name, how := "InterpreterDied", o.how()
+	if wasReset {
+		name, how = "Reset", "the interpreter was reset while the code ran"
+	} else {
+		d.drop(p, how)
+	}
+	out.Error = &CellError{Name: name, Value: how}
+	out.ReturnCode = status(o.ended)
+	out.Restarted, out.RestartReason = true, how
+}
+
+// timedOut fills in the result of a call that ran into its time-out.
+func (d *driven) timedOut(c cell, out *RunOutput) {
+	e := CellError{Name: "TimedOut", Value: "Code timed out after " + c.timeout.String()}
+	if out.Restarted && out.Error != nil && out.Error.Name == "InterpreterDied" {
+		e.Value += "; " + out.Error.Value
+	} else if out.Error != nil {
+		e.Traceback = out.Error.Traceback
+	}
+	out.Error, out.ReturnCode = &e, -1
+}
+
+func (d *driven) variables(ctx context.Context) ([]Variable, int, error) {
+	d.mu.Lock()
+	p := d.p
+	d.mu.Unlock()
+	if p == nil || !p.alive() { // the next run says what became of it
+		return nil, 0, nil
+	}
+	o := p.ask(ctx, request{Op: "variables", Max: maxPreview, Most: maxVariables}, previewLimit)
+	if o.err != nil {
+		return nil, 0, o.err
+	}
+	if o.answer == nil {
+		d.drop(p, o.how())
+		return nil, 0, sandbox.Errorf(sandbox.ErrExecution, "%s; its variables are gone", o.how())
+	}
+	vars := o.answer.Variables
+	if len(vars) > maxVariables { // no driver of ours
+		vars = vars[:maxVariables]
+	}
+	for i := range vars {
+		vars[i].Name, vars[i].Type, vars[i].Preview = firstBytes(vars[i].Name), firstBytes(vars[i].Type), firstBytes(vars[i].Preview)
+	}
+	return vars, o.answer.Left, nil
+}
+
+// firstBytes bounds a text of the jail's.
+func firstBytes(s string) string {
+	if len(s) > 4*maxPreview {
+		return strings.ToValidUTF8(s[:4*maxPreview], "")
+	}
+	return s
+}
+
+func (d *driven) refresh(ctx context.Context) error {
+	d.mu.Lock()
+	p := d.p
+	d.mu.Unlock()
+	if p == nil || !p.alive() {
+		return nil
+	}
+	o := p.ask(ctx, request{Op: "refresh"}, previewLimit)
+	if o.answer == nil && o.err == nil {
+		d.drop(p, o.how())
+	}
+	return o.err
+}
+
+func (d *driven) interrupt() bool {
+	d.mu.Lock()
+	p := d.p
+	d.mu.Unlock()
+	return p != nil && p.interrupt()
+}
+
+func (d *driven) reset() (bool, error) {
+	d.mu.Lock()
+	p := d.p
+	d.p, d.gone, d.late = nil, "", [2]string{}
+	d.mu.Unlock()
+	if p == nil {
+		return false, nil
+	}
+	return true, p.close()
+}
+
+func (d *driven) status() (bool, string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.p != nil && d.p.alive(), d.version
+}
+
+func (d *driven) close() error {
+	_, err := d.reset()
+	return err
+}

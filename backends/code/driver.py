@@ -1,0 +1,567 @@
+# Runs cells in __main__ for the host program: requests come on descriptor 3,
+# answers go to descriptor 4, both as frames of JSON after their length in four
+# bytes. What cells print goes to descriptors 1 and 2 as it is.
+#
+# Its globals have a copy of the builtins, and it keeps what it uses of other
+# modules, so that a cell that replaces or deletes parts of them breaks itself
+# only. A fault of this program ends the process; the host then starts another.
+import _ast
+import _signal
+import binascii
+import builtins
+import io
+import json
+import linecache
+import os
+import sys
+
+MAIN = sys.modules["__main__"].__dict__
+PID = os.getpid()
+HOME = os.environ.get("SANDBOX_HOME") or os.getcwd()
+MAX_OUTPUTS = 24 << 20  # bytes of all rich outputs of a cell
+MAX_CELLS = 2000  # whose source is kept for tracebacks
+ONLY_AST, TOP_LEVEL_AWAIT, COROUTINE = 0x400, 0x2000, 0x80
+FUTURES = 0x1FE0000
+
+# The parts of json that are written in C, and need no builtins.
+scan = json.JSONDecoder().scan_once
+encode = json.encoder.c_make_encoder(None, None, json.encoder.encode_basestring, None, ":", ",", False, False, True)
+read, write, close, dup2, fstat, getpid, leave = os.read, os.write, os.close, os.dup2, os.fstat, os.getpid, os._exit
+set_signal, settrace, setprofile = _signal.signal, sys.settrace, sys.setprofile
+SIGINT = _signal.SIGINT
+modules, cache = sys.modules, linecache.cache
+
+
+def move(fd, to):
+    """Takes a descriptor out of the way of programs that close low numbers."""
+    for base in (1000, 200, 50):
+        try:
+            dup2(fd, base + to, inheritable=False)
+            return base + to
+        except OSError:
+            pass
+    raise OSError("no descriptor is free")
+
+
+R, W, OUT, ERR = move(3, 3), move(4, 4), move(1, 1), move(2, 2)
+close(3)
+close(4)
+PIPES = {1: (OUT, fstat(OUT)), 2: (ERR, fstat(ERR))}
+
+
+class State:
+    running = False  # a cell may be interrupted
+    flags = 0  # of __future__
+    cell = 0
+    outputs = []
+    size = 0
+    loop = None  # the asyncio loop, once a cell has awaited
+
+
+def on_interrupt(signum, frame):
+    if State.running:
+        raise KeyboardInterrupt
+
+
+# ----- streams -----
+
+
+def open_stream(fd):
+    raw = io.FileIO(fd, "w", closefd=False)
+    s = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=True)
+    s.mode = "w"
+    return s
+
+
+OURS = {}
+
+
+def repair_streams():
+    """Flushes the streams, and replaces what cells have closed."""
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        ours, theirs = OURS.get(name), getattr(sys, name, None)
+        if theirs is not ours and theirs is not None:
+            try:
+                theirs.flush()
+            except Exception:
+                pass
+        try:
+            ours.flush()
+        except Exception:
+            pass
+        saved, pipe = PIPES[fd]
+        try:
+            now = fstat(fd)
+            whole = now.st_ino == pipe.st_ino and now.st_dev == pipe.st_dev
+        except OSError:
+            whole = False
+        if not whole:
+            dup2(saved, fd)
+        if ours is None or ours.closed:
+            broken = theirs is None or theirs is ours
+            OURS[name] = ours = open_stream(fd)
+            setattr(sys, "__" + name + "__", ours)
+            if broken:
+                theirs = None
+        if theirs is not ours:
+            try:
+                if theirs is None or theirs.closed:
+                    setattr(sys, name, ours)
+            except Exception:
+                setattr(sys, name, ours)
+    try:
+        if sys.stdin is None or sys.stdin.closed:
+            sys.stdin = sys.__stdin__ = open(os.devnull)
+    except Exception:
+        pass
+
+
+# ----- frames -----
+
+
+def receive_exactly(n):
+    data = b""
+    while len(data) < n:
+        try:
+            piece = read(R, min(n - len(data), 1 << 20))
+        except Exception:  # of a signal handler that a cell has set
+            if getpid() != PID:
+                leave(0)
+            try:
+                fstat(R)
+            except OSError:
+                leave(70)
+            continue
+        if not piece:
+            leave(0)  # the host is gone
+        data += piece
+    return data
+
+
+def receive():
+    return scan(receive_exactly(int.from_bytes(receive_exactly(4), "big")).decode("utf-8"), 0)[0]
+
+
+def send(answer):
+    frame = "".join(encode(answer, 0)).encode("utf-8", "replace")
+    frame = memoryview(len(frame).to_bytes(4, "big") + frame)
+    while frame:
+        try:
+            frame = frame[write(W, frame):]
+        except OSError:
+            leave(70)
+
+
+# ----- rich outputs -----
+
+REPRS = (
+    ("image/png", "_repr_png_"),
+    ("image/jpeg", "_repr_jpeg_"),
+    ("image/svg+xml", "_repr_svg_"),
+    ("text/html", "_repr_html_"),
+    ("text/markdown", "_repr_markdown_"),
+    ("text/latex", "_repr_latex_"),
+    ("application/json", "_repr_json_"),
+)
+
+
+def add_output(mime, data):
+    if isinstance(data, tuple):  # with metadata
+        data = data[0]
+    if data is None:
+        return
+    if isinstance(data, (bytes, bytearray)):
+        data = binascii.b2a_base64(data, newline=False).decode("ascii")
+    elif not isinstance(data, str):
+        data = json.dumps(data)
+    if State.size + len(data) > MAX_OUTPUTS:
+        sys.stderr.write("[output of type %s left out: %d bytes; at most %d a cell]\n" % (mime, len(data), MAX_OUTPUTS))
+        return
+    State.size += len(data)
+    State.outputs.append({"mime": str(mime), "data": data})
+
+
+def rich(value):
+    """Returns the forms that value can show itself in."""
+    kind = type(value)
+    if kind in (int, str, float, bool, bytes, list, dict, tuple, set) or isinstance(value, type):
+        return {}
+    forms = {}
+    bundle = getattr(kind, "_repr_mimebundle_", None)
+    if bundle is not None:
+        made = bundle(value)
+        if isinstance(made, tuple):
+            made = made[0]
+        forms.update((k, v) for k, v in (made or {}).items() if k != "text/plain")
+    for mime, name in REPRS:
+        method = getattr(kind, name, None)
+        if method is not None and mime not in forms:
+            made = method(value)
+            if made is not None:
+                forms[mime] = made
+    return forms
+
+
+def display(*values):
+    """Shows values in the richest forms that they have."""
+    for value in values:
+        if isinstance(value, dict) and value and all(isinstance(k, str) and k.count("/") == 1 for k in value):
+            for mime, data in value.items():
+                add_output(mime, data)
+            continue
+        figure = modules.get("matplotlib.figure")
+        if figure is not None and isinstance(value, figure.Figure):
+            show_figure(value)
+            continue
+        forms = rich(value)
+        for mime, data in forms.items():
+            add_output(mime, data)
+        if forms:
+            add_output("text/plain", repr(value))
+        else:
+            print(repr(value))
+
+
+def show_figure(figure):
+    png = io.BytesIO()
+    figure.savefig(png, format="png", bbox_inches="tight")
+    add_output("image/png", png.getvalue())
+
+
+def show_figures(*args, **kwargs):
+    """Shows and closes the open figures of matplotlib."""
+    helpers = modules.get("matplotlib._pylab_helpers")
+    if helpers is None:
+        return
+    managers = helpers.Gcf.get_all_fig_managers()
+    try:
+        for manager in managers:
+            show_figure(manager.canvas.figure)
+    finally:
+        if managers:
+            helpers.Gcf.destroy_all()
+
+
+class Finder:
+    """Puts show_figures in the place of matplotlib.pyplot.show, once that is imported."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "matplotlib.pyplot":
+            return None
+        sys.meta_path.remove(Finder)
+        import importlib.util
+
+        spec = importlib.util.find_spec(name)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            load = spec.loader.exec_module
+
+            def exec_module(module):
+                load(module)
+                module.show = show_figures
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+# ----- cells -----
+
+
+def guard(fn, *args):
+    """Calls fn, which a cell is behind, and returns its value and exception."""
+    try:
+        State.running = True
+        try:
+            return fn(*args), None
+        finally:
+            State.running = False
+    except BaseException as e:
+        State.running = False
+        return None, e
+
+
+def compile_cell(source, name):
+    tree = compile(source, name, "exec", ONLY_AST | TOP_LEVEL_AWAIT | State.flags, dont_inherit=True)
+    last = None
+    if tree.body and isinstance(tree.body[-1], _ast.Expr):
+        node = tree.body.pop()
+        last = _ast.Expression(node.value)
+        lines = source.splitlines()
+        rest = lines[node.end_lineno - 1].encode()[node.end_col_offset:] if node.end_lineno <= len(lines) else b""
+        last.silent = rest.lstrip().startswith(b";")
+    parts = []
+    if tree.body:
+        parts.append(compile(tree, name, "exec", TOP_LEVEL_AWAIT | State.flags, dont_inherit=True))
+    if last is not None:
+        parts.append(compile(last, name, "eval", TOP_LEVEL_AWAIT | State.flags, dont_inherit=True))
+    for code in parts:
+        State.flags |= code.co_flags & FUTURES
+    return parts, last is not None and not last.silent
+
+
+def run_cell(source, name):
+    parts, wanted = compile_cell(source, name)
+    value = None
+    for code in parts:
+        value = eval(code, MAIN)
+        if code.co_flags & COROUTINE:
+            value = wait_for(value)
+    return value if wanted else None
+
+
+def wait_for(coroutine):
+    import asyncio
+
+    if State.loop is None or State.loop.is_closed():
+        State.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(State.loop)
+    task = State.loop.create_task(coroutine)
+    try:
+        return State.loop.run_until_complete(task)
+    except BaseException:
+        if not task.done():  # interrupted
+            task.cancel()
+            try:
+                State.loop.run_until_complete(task)
+            except BaseException:
+                pass
+        raise
+
+
+def keep_loop():
+    """Puts back the loop, which asyncio.run takes away."""
+    if State.loop is not None and not State.loop.is_closed():
+        modules["asyncio"].set_event_loop(State.loop)
+
+
+def show_value(value, limit):
+    """Returns the text of a cell's value, and whether it was cut."""
+    show_figures()
+    if value is None:
+        return None, False
+    builtins._ = value
+    text = repr(value)
+    forms = rich(value)
+    for mime, data in forms.items():
+        add_output(mime, data)
+    if forms:
+        add_output("text/plain", text)
+    return cut(text, limit)
+
+
+def cut(text, limit):
+    if len(text) <= limit:
+        return text, False
+    half = limit // 2
+    return "%s\n[… %d of %d characters left out …]\n%s" % (text[:half], len(text) - 2 * half, len(text), text[len(text) - half:]), True
+
+
+def describe(e):
+    """Returns an exception as data, without the frames of this program."""
+    import traceback
+
+    tb = e.__traceback__
+    while tb is not None and not tb.tb_frame.f_code.co_filename.startswith("<cell "):
+        tb = tb.tb_next
+    if tb is None and not isinstance(e, SyntaxError):
+        tb = e.__traceback__
+        while tb is not None and tb.tb_frame.f_globals is GLOBALS:
+            tb = tb.tb_next
+    known = traceback.TracebackException(type(e), e, tb, compact=True)
+    hide_driver(known, 0)
+    lines = list(known.format())
+    only = "".join(known.format_exception_only()).strip()
+    if isinstance(e, SyntaxError):
+        value = str(e)
+    else:
+        try:
+            value = str(e)
+        except Exception:
+            value = only
+    return {"name": type(e).__qualname__, "value": cut(value, 1 << 14)[0], "traceback": cut("".join(lines), 1 << 16)[0]}
+
+
+def hide_driver(known, depth):
+    known.stack[:] = [f for f in known.stack if f.filename != "<driver>"]
+    for other in (known.__cause__, known.__context__):
+        if other is not None and depth < 20:
+            hide_driver(other, depth + 1)
+
+
+def described(e):
+    made, failed = guard(describe, e)
+    if failed is not None:
+        made = {"name": type(e).__name__, "value": "", "traceback": type(e).__name__ + "\n"}
+    return made
+
+
+def exit_code(e):
+    if e is None:
+        return 0
+    if isinstance(e, SystemExit):
+        code = e.code
+        return 0 if code is None else code & 255 if isinstance(code, int) else 1
+    return 130 if isinstance(e, KeyboardInterrupt) else 1
+
+
+def op_run(req):
+    State.cell += 1
+    name = "<cell %d>" % State.cell
+    source = req["code"]
+    cache[name] = (len(source), None, [line + "\n" for line in source.splitlines()], name)
+    if State.cell > MAX_CELLS:
+        cache.pop("<cell %d>" % (State.cell - MAX_CELLS), None)
+    State.outputs, State.size = [], 0
+    set_signal(SIGINT, on_interrupt)
+    keep_loop()
+    reset_peak()
+    text, was_cut = None, False
+    value, failed = guard(run_cell, source, name)
+    settrace(None)
+    setprofile(None)
+    if getpid() != PID:  # a child that a cell has forked came here
+        end_child(failed)
+    if failed is None:
+        made, failed = guard(show_value, value, req["max"])
+        if failed is None:
+            text, was_cut = made
+    else:
+        guard(show_figures)
+    del value
+    answer = {"result": text, "cut": was_cut, "outputs": State.outputs, "code": exit_code(failed), "error": None}
+    if failed is not None:
+        answer["error"] = described(failed)
+    State.outputs = []
+    guard(repair_streams)
+    answer["memory"] = memory()
+    return answer
+
+
+def end_child(failed):
+    if failed is not None and not isinstance(failed, SystemExit):
+        sys.stderr.write(described(failed)["traceback"])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    leave(exit_code(failed))
+
+
+# ----- memory -----
+
+
+def reset_peak():
+    try:
+        fd = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            write(fd, b"5")
+        finally:
+            close(fd)
+    except Exception:
+        pass
+
+
+def memory():
+    """Returns the most memory resident during the cell, in bytes."""
+    try:
+        with open("/proc/self/status", "rb") as f:
+            for line in f:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) << 10
+    except Exception:
+        pass
+    return 0
+
+
+# ----- variables -----
+
+
+def preview(value, limit):
+    import reprlib
+
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, limit, limit, limit
+    text = short.repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def op_variables(req):
+    names = [n for n in list(MAIN) if isinstance(n, str) and not n.startswith("_") and n not in GIVEN]
+    found, late = [], False
+    for name in sorted(names)[: req["most"]]:
+        value = MAIN.get(name)
+        kind = type(value)
+        text = None
+        if not late:
+            text, failed = guard(preview, value, req["max"])
+            if isinstance(failed, KeyboardInterrupt):
+                late, text = True, "<its repr took too long>"
+            elif failed is not None:
+                text = "<its repr raised %s>" % type(failed).__name__
+        found.append({"name": name, "type": kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else kind.__module__ + "." + kind.__qualname__, "preview": text or ""})
+    return {"variables": found, "left": max(0, len(names) - req["most"])}
+
+
+def op_refresh(req):
+    import importlib
+
+    importlib.invalidate_caches()
+    sys.path_importer_cache.clear()
+    return {}
+
+
+# ----- the loop -----
+
+
+def idle():
+    """Runs pending tasks of the asyncio loop until there is a request."""
+    loop = State.loop
+    if loop is None or loop.is_closed() or loop.is_running():
+        return
+    try:
+        asyncio = modules["asyncio"]
+        if not asyncio.all_tasks(loop):
+            return
+        came = loop.create_future()
+        loop.add_reader(R, lambda: came.done() or came.set_result(None))
+        try:
+            State.running = True
+            loop.run_until_complete(came)
+        finally:
+            State.running = False
+            loop.remove_reader(R)
+    except BaseException:
+        State.running = False
+
+
+def after_fork():
+    for fd in (R, W):
+        try:
+            close(fd)
+        except OSError:
+            pass
+
+
+def serve():
+    ops = {"run": op_run, "variables": op_variables, "refresh": op_refresh}
+    send({"version": "%d.%d.%d" % sys.version_info[:3]})
+    while True:
+        try:
+            idle()
+            req = receive()
+        except KeyboardInterrupt:
+            continue
+        send(ops[req["op"]](req))
+
+
+GLOBALS = globals()
+sys.argv = [""]
+sys.path.insert(1, HOME + "/.packages/python")
+sys.meta_path.insert(0, Finder)
+builtins.display = display
+sys.stdout = sys.stderr = None
+repair_streams()
+os.register_at_fork(after_in_child=after_fork)
+GIVEN = set(MAIN)
+serve()

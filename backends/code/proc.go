@@ -1,0 +1,368 @@
+package code
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+const (
+	// interruptGrace is how long code may take to end once it is interrupted; it
+	// is interrupted again after the half of it, and then killed.
+	interruptGrace = 2 * time.Second
+	killWait       = 5 * time.Second // for the end of a killed interpreter
+	startLimit     = 30 * time.Second
+)
+
+// driver is how an interpreter of one language is started.
+type driver struct {
+	source []byte
+	// boot returns the arguments that make the interpreter read n bytes of
+	// source from descriptor 3 and run them.
+	boot func(n int) []string
+	// breaker gives it descriptor 5, on which interrupts come; else they come as
+	// SIGINT.
+	breaker bool
+}
+
+//go:embed driver.py
+var pythonSource []byte
+
+func pythonDriver() driver {
+	return driver{source: pythonSource, boot: func(n int) []string {
+		// It gets builtins of its own, and leaves no name in __main__.
+		return []string{"-c", fmt.Sprintf("exec(compile(open(3,'rb',closefd=False).read(%d),'<driver>','exec'),{'__name__':'driver','__builtins__':dict(vars(__import__('builtins')))})", n)}
+	}}
+}
+
+// proc is an interpreter process with a driver in it.
+type proc struct {
+	p       *sandbox.Process
+	to      *os.File // requests
+	from    *os.File // answers
+	breaker *os.File // interrupts; nil: by signal
+	frames  frameReader
+	version string // of the interpreter
+	home    string
+
+	stdout, stderr *stream
+
+	exited chan struct{} // closed once ended is set
+	ended  error
+
+	mu   sync.Mutex // guards busy; held while a signal is sent
+	busy bool       // a request is being answered
+}
+
+// request is what a driver is asked.
+type request struct {
+	Op   string `json:"op"`
+	Code string `json:"code"`
+	Max  int    `json:"max"`           // characters of a text
+	Most int    `json:"most,omitzero"` // variables
+}
+
+// answer is what drivers answer; each operation has its part.
+type answer struct {
+	Version string `json:"version"`
+
+	Result  *Text      `json:"result"`
+	Cut     bool       `json:"cut"`
+	Outputs []Output   `json:"outputs"`
+	Error   *CellError `json:"error"`
+	Code    int        `json:"code"`
+	Memory  int64      `json:"memory"`
+
+	Variables []Variable `json:"variables"`
+	Left      int        `json:"left"`
+}
+
+// startProc starts an interpreter and waits for its driver.
+func startProc(ctx context.Context, env sandbox.Env, d driver, program string, environ []string) (_ *proc, err error) {
+	ws, err := env.Workspace()
+	if err != nil {
+		return nil, err
+	}
+	uid, _, err := workspaceOwner(ws)
+	if err != nil {
+		return nil, err
+	}
+	p := &proc{exited: make(chan struct{})}
+	var theirs, ours []*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+		if err != nil && p.p == nil {
+			for _, f := range ours {
+				f.Close()
+			}
+		}
+	}()
+	for i, host := range []bool{true, false, false, false, true} { // to, from, stdout, stderr, breaker
+		if i == 4 && !d.breaker {
+			break
+		}
+		h, t, err := pipe(uid, host)
+		if err != nil {
+			return nil, fmt.Errorf("pipes of the interpreter: %w", err)
+		}
+		ours, theirs = append(ours, h), append(theirs, t)
+	}
+	p.to, p.from = ours[0], ours[1]
+	p.frames.r = p.from
+	files := theirs[:2:2]
+	if d.breaker {
+		p.breaker = ours[4]
+		files = append(files, theirs[4])
+	}
+	if p.stdout, err = newStream(ours[2]); err != nil {
+		return nil, err
+	}
+	if p.stderr, err = newStream(ours[3]); err != nil {
+		return nil, err
+	}
+	p.p, err = env.Start(ctx, sandbox.Cmd{
+		Path: program, Args: d.boot(len(d.source)), Env: environ, Files: files, Stdout: theirs[2], Stderr: theirs[3],
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range theirs { // their end must be the interpreter's alone
+		f.Close()
+	}
+	theirs = nil
+	go func() {
+		p.ended = p.p.Wait()
+		close(p.exited)
+		p.wake()
+	}()
+	if err := p.hello(ctx, d); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// hello gives the interpreter its driver and waits for that to run.
+func (p *proc) hello(ctx context.Context, d driver) error {
+	o := p.talk(ctx, d.source, startLimit)
+	if o.err == nil && (o.timedOut || o.answer == nil) {
+		said := append(p.stderr.rest(), p.stdout.rest()...)
+		return sandbox.Errorf(sandbox.ErrDependency, "the interpreter did not start: %s: %.2000q", o.how(), bytes.TrimSpace(said))
+	}
+	if o.answer != nil {
+		p.version = o.answer.Version
+	}
+	return o.err
+}
+
+// outcome is how a request ended. Without an answer the interpreter is dead.
+type outcome struct {
+	answer   *answer
+	timedOut bool  // it was interrupted, for its time was up
+	killed   bool  // it had to be killed
+	broken   error // it was killed, for it answered nonsense
+	ended    error // how the interpreter ended; nil for exit status 0
+	err      error // of ctx
+}
+
+// ask sends a request and waits for the answer. After limit, or when ctx ends,
+// the code is interrupted, and killed if that does not help.
+func (p *proc) ask(ctx context.Context, r request, limit time.Duration) outcome {
+	frame, err := encodeFrame(r)
+	if err != nil {
+		return outcome{err: err}
+	}
+	return p.talk(ctx, frame, limit)
+}
+
+func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outcome {
+	var o outcome
+	p.setBusy(true)
+	defer p.setBusy(false)
+	stop := context.AfterFunc(ctx, p.wake)
+	defer stop()
+	deadline := time.Now().Add(limit)
+	stage := 0 // interrupts so far
+	for {
+		p.setDeadline(deadline)
+		select {
+		case <-p.exited:
+			// What it had answered is in the pipe; a child may hold that open.
+			p.setDeadline(time.Now().Add(20 * time.Millisecond))
+			if frame, err := p.frames.next(); err == nil {
+				o.answer = decodeAnswer(frame)
+			}
+			o.ended = p.ended
+			return o
+		default:
+		}
+		if stage == 0 && (ctx.Err() != nil || !time.Now().Before(deadline)) {
+			o.err = ctx.Err()
+			o.timedOut = o.err == nil
+		}
+		if ctx.Err() != nil && stage == 0 || !time.Now().Before(deadline) {
+			stage++
+			if stage > 2 {
+				o.killed = true
+				o.ended = p.kill()
+				return o
+			}
+			deadline = time.Now().Add(interruptGrace / 2)
+			p.interrupt()
+			continue
+		}
+		if len(data) > 0 {
+			n, err := p.to.Write(data)
+			data = data[n:]
+			if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				continue
+			}
+			// It does not read any more. Its end, or its answer, tells why.
+			data = nil
+		}
+		frame, err := p.frames.next()
+		switch {
+		case err == nil:
+			p.setBusy(false) // no interrupt reaches the next request
+			if o.answer = decodeAnswer(frame); o.answer != nil {
+				return o
+			}
+			err = errFrame
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			continue
+		}
+		// The end of the pipe comes with the end of the process, or the code has
+		// closed the driver's descriptors.
+		select {
+		case <-p.exited:
+			o.ended = p.ended
+		case <-time.After(killWait / 10):
+			o.broken = err
+			o.ended = p.kill()
+		}
+		return o
+	}
+}
+
+func decodeAnswer(frame []byte) *answer {
+	a := new(answer)
+	if json.Unmarshal(frame, a) != nil {
+		return nil
+	}
+	return a
+}
+
+func (p *proc) setBusy(busy bool) {
+	p.mu.Lock()
+	p.busy = busy
+	p.mu.Unlock()
+}
+
+// setDeadline and wake end what talk waits in. Errors would be those of closed
+// files, which end it as well.
+func (p *proc) setDeadline(t time.Time) {
+	_ = p.from.SetDeadline(t)
+	_ = p.to.SetDeadline(t)
+}
+
+func (p *proc) wake() { p.setDeadline(time.Unix(1, 0)) }
+
+// interrupt interrupts what runs; it reports whether anything did.
+func (p *proc) interrupt() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.busy || !p.alive() {
+		return false
+	}
+	if p.breaker != nil {
+		_ = p.breaker.SetWriteDeadline(time.Now().Add(time.Second))
+		_, err := p.breaker.Write([]byte{1})
+		return err == nil
+	}
+	return p.p.Signal(syscall.SIGINT) == nil
+}
+
+func (p *proc) alive() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill kills the interpreter and what it has started, and returns how it ended.
+func (p *proc) kill() error {
+	if err := p.p.Kill(); err != nil {
+		return err
+	}
+	select {
+	case <-p.exited:
+		return p.ended
+	case <-time.After(killWait):
+		return errors.New("it did not end when it was killed")
+	}
+}
+
+// close ends the interpreter with all it has started, and frees what it has here.
+func (p *proc) close() error {
+	_ = p.kill() // its status is of no interest, and the jail ends what is left
+	errs := []error{p.to.Close(), p.from.Close(), p.stdout.close(), p.stderr.close()}
+	if p.breaker != nil {
+		errs = append(errs, p.breaker.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// how says in words how the interpreter came to its end.
+func (o *outcome) how() string {
+	switch {
+	case o.broken != nil:
+		return "the code disturbed the interpreter's connection to the sandbox (" + o.broken.Error() + ")"
+	case o.killed:
+		return "the interpreter did not react to being interrupted and was killed"
+	}
+	return howEnded(o.ended)
+}
+
+func howEnded(err error) string {
+	e, ok := errors.AsType[*sandbox.ExitError](err)
+	switch {
+	case err == nil:
+		return "the interpreter exited with status 0"
+	case !ok:
+		return "the interpreter is gone: " + err.Error()
+	case e.OOM:
+		return "the interpreter was killed: out of memory"
+	case e.Lost:
+		return "the interpreter's jail is gone"
+	case e.Signal != nil:
+		return fmt.Sprintf("the interpreter was ended by signal %d (%s)", e.Signal, e.Signal)
+	}
+	return fmt.Sprintf("the interpreter exited with status %d", e.Code)
+}
+
+// status returns the exit status in the form that a shell gives it.
+func status(err error) int {
+	e, ok := errors.AsType[*sandbox.ExitError](err)
+	switch {
+	case err == nil:
+		return 0
+	case !ok:
+		return -1
+	}
+	if n, ok := e.Signal.(syscall.Signal); ok && n != 0 {
+		return 128 + int(n)
+	}
+	return e.Code
+}

@@ -1,0 +1,85 @@
+package code_test
+
+import "testing"
+
+func TestPython(t *testing.T) {
+	runCases(t, "python", []testCase{
+		{name: "an expression has a value", steps: []step{{code: "1+1", result: "2"}}},
+		{name: "a statement has none", steps: []step{{code: "x = 1"}}},
+		{name: "None is no value", steps: []step{{code: "None"}}},
+		{name: "an empty cell", steps: []step{{code: ""}, {code: "\n# nothing\n"}}},
+		{name: "a semicolon hides the value", steps: []step{{code: "1+1;"}, {code: "'a;'", result: "'a;'"}}},
+		{name: "state lives on", steps: []step{{code: "def f(a): return a * y"}, {code: "y = 21"}, {code: "f(2)", result: "42"}, {code: "_", result: "42"}}},
+		{name: "output beside a value", steps: []step{{code: "print('out')\nimport sys\nprint('err', file=sys.stderr)\n'v'", stdout: "out\n", stderr: "err\n", result: "'v'"}}},
+		{name: "unfinished lines", steps: []step{{code: "print('a', end='')", stdout: "a"}, {code: "import sys; n = sys.stdout.write('b')", stdout: "b"}}},
+		{name: "text beyond ASCII", steps: []step{{code: "print('é漢😀'); 'ü\\u2028'", stdout: "é漢😀\n", result: "'ü\\u2028'"}}},
+		{name: "lone surrogates", steps: []step{{code: "print('\\ud800'); 'a\\ud800'", stdout: "\\ud800\n", result: "'a\\ud800'"}}},
+		{name: "bytes that are no text", steps: []step{{code: "import sys; n = sys.stdout.buffer.write(b'a\\xff\\xc3\\xa9')", stdout: "a\uFFFDé"}}},
+		{name: "an exception is data", steps: []step{{code: "def g(k):\n    return 1/k\ng(0)", err: "ZeroDivisionError", value: "division by zero", traceback: "return 1/k", code_: 1}}},
+		{name: "a traceback through an earlier cell", steps: []step{{code: "def early():\n    raise KeyError('k')"}, {code: "early()", err: "KeyError", value: "'k'", traceback: "    raise KeyError('k')", code_: 1}}},
+		{name: "a chained exception", steps: []step{{code: "try:\n    1/0\nexcept Exception as e:\n    raise ValueError('v') from e", err: "ValueError", traceback: "ZeroDivisionError", code_: 1}}},
+		{name: "a syntax error", steps: []step{{code: "def f(:", err: "SyntaxError", traceback: "def f(:", code_: 1}}},
+		{name: "a NUL in the source", steps: []step{{code: "a\x00b", err: "~Error", code_: 1}}},
+		{name: "deep recursion", steps: []step{{code: "def r(): r()\nr()", err: "RecursionError", traceback: "more times", code_: 1}, {code: "1", result: "1"}}},
+		{name: "an exception that cannot be shown", steps: []step{{code: "class E(Exception):\n    def __str__(self): raise RuntimeError\nraise E()", err: "E", code_: 1}}},
+		{name: "a value that cannot be shown", steps: []step{{code: "class V:\n    def __repr__(self): return 1/0\nV()", err: "ZeroDivisionError", code_: 1}}},
+		{name: "sys.exit is data", steps: []step{{code: "k = 5\nimport sys; sys.exit(3)", err: "SystemExit", value: "3", code_: 3}, {code: "k", result: "5"}, {code: "sys.exit()", err: "SystemExit", code_: 0}, {code: "sys.exit('why')", err: "SystemExit", value: "why", code_: 1}, {code: "exit()", err: "SystemExit"}, {code: "k", result: "5"}}},
+		{name: "top-level await", steps: []step{{code: "import asyncio\nawait asyncio.sleep(0.001)\nv = 7\nv", result: "7"}, {code: "await asyncio.sleep(0, 'late')", result: "'late'"}, {code: "async for x in aiter_():\n    pass", err: "NameError", code_: 1}}},
+		{name: "a loop survives across cells", steps: []step{{code: "import asyncio\nq = asyncio.Queue()\nasync def pump():\n    while True: await q.put(1); await asyncio.sleep(0)\ntask = asyncio.get_event_loop().create_task(pump())\nawait q.get()", result: "1"}, {code: "await q.get()", result: "1"}, {code: "task.cancel()", result: "True"}}},
+		{name: "tasks go on between cells", steps: []step{{code: "import asyncio, threading\nticked = threading.Event()\nasync def tick():\n    await asyncio.sleep(0.01); ticked.set()\nt = asyncio.get_event_loop().create_task(tick())\nawait asyncio.sleep(0)"}, {code: "import time\nfor i in range(100):\n    if ticked.is_set(): break\n    await asyncio.sleep(0.01)\nticked.is_set()", result: "True"}}},
+		{name: "asyncio.run in a cell", steps: []step{{code: "import asyncio\nasync def m(): return 8\nasyncio.run(m())", result: "8"}, {code: "await m()", result: "8"}}},
+		{name: "input has nobody to ask", steps: []step{{code: "input('name? ')", stdout: "name? ", err: "EOFError", code_: 1}, {code: "import sys; sys.stdin.read()", result: "''"}}},
+		{name: "output of children, in order", steps: []step{{code: "import os, subprocess\nprint('a')\nos.system('echo b')\nsubprocess.run(['echo', 'c'])\nprint('d');", stdout: "a\nb\nc\nd\n"}, {code: "subprocess.run('echo e >&2; exit 3', shell=True).returncode", stderr: "e\n", result: "3"}}},
+		{name: "threads", steps: []step{{code: "import threading\nts = [threading.Thread(target=print, args=('t%d' % i,)) for i in range(3)]\nfor t in ts: t.start(); t.join()", stdout: "t0\nt1\nt2\n"}, {code: "def bad(): 1/0\nt = threading.Thread(target=bad); t.start(); t.join()", stderr: "~ZeroDivisionError"}}},
+		{name: "late output comes with the next call", steps: []step{{code: "import threading\ngo = threading.Event(); done = threading.Event()\ndef late():\n    go.wait(); print('late'); done.set()\nthreading.Thread(target=late).start()"}, {code: "go.set(); done.wait(); print('now')", stdout: "late\nnow\n"}}},
+		{name: "processes by fork", steps: []step{{code: "import os\nk = 1\npid = os.fork()\nif pid == 0:\n    print('child')\n    k = 2\nelse:\n    os.waitpid(pid, 0)\n'end'", stdout: "child\n", result: "'end'"}, {code: "k", result: "1"}}},
+		{name: "multiprocessing", steps: []step{{code: "import multiprocessing as mp\ndef sq(x): return x * x\nwith mp.Pool(2) as p: r = p.map(sq, [1, 2, 3])\nr", result: "[1, 4, 9]"}}},
+		{name: "a time-out keeps the state", steps: []step{{code: "kept = 1\nimport time\ntime.sleep(100)", timeout: 0.3, err: "TimedOut", traceback: "time.sleep(100)", code_: -1, timedOut: true}, {code: "kept", result: "1"}, {code: "while True: kept += 1", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "kept > 1", result: "True"}}},
+		{name: "a time-out in await", steps: []step{{code: "import asyncio\nawait asyncio.sleep(100)", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "await asyncio.sleep(0, 1)", result: "1"}}},
+		{name: "a time-out in a child", steps: []step{{code: "import subprocess\nsubprocess.run(['sleep', '100'])", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}}},
+		{name: "a time-out while a value is shown", steps: []step{{code: "class Slow:\n    def __repr__(self):\n        while True: n = 1\nSlow()", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "1", result: "1"}}},
+		{name: "warnings and logs", steps: []step{{code: "import warnings\nwarnings.warn('careful')", stderr: "~careful"}, {code: "import logging\nlogging.error('logged')", stderr: "~logged"}}},
+		{name: "source can be asked for", steps: []step{{code: "import inspect\ndef shown():\n    return 1\ninspect.getsource(shown)", result: "'def shown():\\n    return 1\\n'"}}},
+		{name: "pickles of cells' classes", steps: []step{{code: "import pickle\nclass P: pass\ntype(pickle.loads(pickle.dumps(P()))).__name__", result: "'P'"}}},
+		{name: "futures last", own: true, steps: []step{{code: "from __future__ import annotations"}, {code: "def f(a: nowhere): pass\nf.__annotations__", result: "{'a': 'nowhere'}"}}},
+		{name: "a closed stdout", own: true, steps: []step{{code: "import sys, os\nsys.stdout.close()"}, {code: "print('back')", stdout: "back\n"}, {code: "os.close(1); os.close(2)"}, {code: "print('again'); print('err', file=sys.stderr)", stdout: "again\n", stderr: "err\n"}, {code: "sys.stdout = None; sys.stderr.close(); sys.stdin.close()"}, {code: "print('still')", stdout: "still\n"}}},
+		{name: "a replaced stdout", own: true, steps: []step{{code: "import sys, io\nsys.stdout = io.StringIO()\nprint('caught')"}, {code: "s = sys.stdout.getvalue(); sys.stdout = sys.__stdout__\ns", result: "'caught\\n'"}, {code: "import os\nos.dup2(os.open('f', os.O_CREAT | os.O_RDWR), 1)\nprint('into the file', flush=True)"}, {code: "print('back'); open('f').read()", stdout: "back\n", result: "'into the file\\n'"}}},
+		{name: "a monkey-patched print", own: true, steps: []step{{code: "import builtins\nbuiltins.print = None\nbuiltins.len = builtins.repr = builtins.isinstance = 5"}, {code: "'on'", result: "'on'"}, {code: "print('x')", err: "TypeError", code_: 1}}},
+		{name: "deleted builtins", own: true, steps: []step{{code: "import builtins, sys\nfor n in list(vars(builtins)):\n    if n[0] != '_' and n != 'delattr': delattr(builtins, n)"}, {code: "1 + 1", result: "2"}, {code: "sys.modules.clear()"}, {code: "2 + 2", result: "4"}}},
+		{name: "replaced modules", own: true, steps: []step{{code: "import os, json, signal, linecache\nos.read = os.write = json.dumps = json.loads = signal.signal = linecache.cache = None"}, {code: "1 + 1", result: "2"}}},
+		{name: "traces and profiles", own: true, steps: []step{{code: "import sys\ndef trace(*a): raise RuntimeError('trace')\nsys.settrace(trace)"}, {code: "1", result: "1"}, {code: "sys.setprofile(trace)", err: "~", code_: 1}, {code: "2", result: "2"}}},
+		{name: "signal handlers", own: true, steps: []step{{code: "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN);"}, {code: "time.sleep(100)", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "def on(*a): raise RuntimeError('alarm')\nsignal.signal(signal.SIGALRM, on)\nsignal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)\nwith __import__('contextlib').suppress(RuntimeError): time.sleep(1)\n'rang'", result: "~", err: "~", code_: 0}, {code: "signal.setitimer(signal.ITIMER_REAL, 0)", err: "~", result: "~"}}},
+		{name: "code that ignores interrupts is killed", own: true, steps: []step{{code: "k = 1\nimport signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)", timeout: 0.3, err: "TimedOut", value: "~killed", code_: -1, timedOut: true, restarted: true}, {code: "'k' in globals()", result: "False", restarted: true}, {code: "1", result: "1"}}},
+		{name: "os._exit", own: true, steps: []step{{code: "print('before'); import os; os._exit(7)", stdout: "before\n", err: "InterpreterDied", value: "~status 7", code_: 7, restarted: true}, {code: "1", result: "1", restarted: true}, {code: "1", result: "1"}}},
+		{name: "a segmentation fault", own: true, steps: []step{{code: "import ctypes; ctypes.string_at(0)", err: "InterpreterDied", value: "~signal 11", code_: 139, restarted: true}, {code: "1", result: "1", restarted: true}}},
+		{name: "recursion to death", own: true, steps: []step{{code: "import sys\nsys.setrecursionlimit(10**9)\ndef r(a): return r([a])\nimport functools\nx = []\nfor i in range(10**6): x = [x]\nrepr(x)", err: "InterpreterDied", value: "~signal 11", code_: 139, restarted: true}, {code: "1", result: "1", restarted: true}}},
+		{name: "killed by itself", own: true, steps: []step{{code: "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", err: "InterpreterDied", value: "~signal 9", code_: 137, restarted: true}, {code: "1", result: "1", restarted: true}}},
+		{name: "another program in its place", own: true, steps: []step{{code: "import os; os.execv('/bin/sleep', ['sleep', '100'])", err: "InterpreterDied", value: "~connection", code_: 137, restarted: true}, {code: "1", result: "1", restarted: true}}},
+		{name: "closed descriptors", own: true, steps: []step{{code: "import os; os.closerange(3, 2000)", err: "InterpreterDied", code_: 70, restarted: true}, {code: "1", result: "1", restarted: true}}},
+		{name: "a death between two calls", own: true, steps: []step{{code: "import threading, os\ndef end():\n    threading.main_thread().join(0.05); print('bye', flush=True); os._exit(4)\nthreading.Thread(target=end).start()"}, {code: "import time; time.sleep(5)", stdout: "bye\n", err: "InterpreterDied", code_: 4, restarted: true}}},
+	})
+}
+
+func TestPythonShows(t *testing.T) {
+	runCases(t, "python", []testCase{
+		{name: "matplotlib", own: true, steps: []step{
+			{code: "import matplotlib.pyplot as plt\nfor k in range(2):\n    plt.plot([1, k]); plt.show()", timeout: 100, outputs: "image/png image/png"},
+			{code: "fig, ax = plt.subplots()\nax.plot([1, 2]);", outputs: "image/png"},
+			{code: "plt.get_fignums()", result: "[]"},
+			{code: "import matplotlib; matplotlib.use('Agg')\nplt.figure(); plt.title('t'); plt.show()", outputs: "image/png"},
+			{code: "fig", result: "~<Figure", outputs: ""},
+			{code: "display(fig)", outputs: "image/png"},
+		}},
+		{name: "pandas", own: true, steps: []step{
+			{code: "import pandas as pd\npd.DataFrame({'a': [1, 2]})", timeout: 100, result: "   a\n0  1\n1  2", outputs: "text/html text/plain"},
+			{code: "display(pd.Series([1])); 5", stdout: "0    1\ndtype: int64\n", result: "5"},
+		}},
+		{name: "own forms", own: true, steps: []step{
+			{code: "class S:\n    def _repr_svg_(self): return '<svg/>'\n    def _repr_markdown_(self): return '*m*'\n    def __repr__(self): return 'S!'\nS()", result: "S!", outputs: "image/svg+xml text/markdown text/plain"},
+			{code: "class B:\n    def _repr_mimebundle_(self, include=None, exclude=None): return {'application/json': {'a': [1]}}\nB()", result: "~<", outputs: "application/json text/plain"},
+			{code: "class Bad:\n    def _repr_html_(self): return 1/0\nBad()", err: "ZeroDivisionError", code_: 1},
+			{code: "display({'text/html': '<b>'})", outputs: "text/html"},
+			{code: "class Big:\n    def _repr_html_(self): return 'x' * (30 << 20)\nBig()", result: "~<", stderr: "~left out", outputs: "text/plain"},
+		}},
+	})
+}

@@ -1,0 +1,142 @@
+package code
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+// RunInput is what code:run takes.
+type RunInput struct {
+	Code     string  `json:"code" jsonschema:"the code, with as many lines as needed"`
+	Language string  `json:"language,omitzero" jsonschema:"python, javascript or bash; default python"`
+	Timeout  float64 `json:"timeout,omitzero" jsonschema:"seconds after which the code is interrupted; default 60"`
+}
+
+// RunOutput is what code:run returns.
+type RunOutput struct {
+	Language string     `json:"language"`
+	Stdout   string     `json:"stdout"`
+	Stderr   string     `json:"stderr" jsonschema:"what was written to it, and the traceback of the error if there is one"`
+	Result   *Text      `json:"result" jsonschema:"text of the last expression's value; null if there is none"`
+	Outputs  []Output   `json:"outputs" jsonschema:"figures and other rich forms of values"`
+	Error    *CellError `json:"error" jsonschema:"what ended the code early; null if nothing did"`
+
+	ReturnCode      int     `json:"return_code" jsonschema:"0, or 1 after an error, or what the code asked for by exiting; -1 after a time-out"`
+	ExecutionTimeMS float64 `json:"execution_time_ms"`
+	MemoryUsedMB    float64 `json:"memory_used_mb" jsonschema:"most memory of the interpreter during the call; 0 if it died"`
+	TimedOut        bool    `json:"timed_out"`
+
+	Truncated  bool   `json:"truncated" jsonschema:"the middle of an output or of the result was left out"`
+	OutputPath string `json:"output_path,omitzero" jsonschema:"workspace file with the whole stdout, if it was truncated"`
+	StderrPath string `json:"stderr_path,omitzero" jsonschema:"the same for stderr"`
+
+	Restarted     bool   `json:"restarted" jsonschema:"the interpreter died: variables of earlier calls are gone"`
+	RestartReason string `json:"restart_reason,omitzero"`
+}
+
+// Output is a value in a form that can be shown.
+type Output struct {
+	MIME string `json:"mime"`
+	Data string `json:"data,omitzero" jsonschema:"the text, or base64 of an image; absent if it is only in the file"`
+	Path string `json:"path,omitzero" jsonschema:"workspace file that has it too"`
+}
+
+// CellError is an exception as data.
+type CellError struct {
+	Name      string `json:"name"`
+	Value     string `json:"value"`
+	Traceback string `json:"traceback"`
+}
+
+// JSONSchema lets it be null.
+func (CellError) JSONSchema() json.RawMessage {
+	return json.RawMessage(`{"type": ["object", "null"], "properties": {"name": {"type": "string"}, "value": {"type": "string"}, "traceback": {"type": "string"}}}`)
+}
+
+// Text is the text of a value, as its language shows it.
+type Text string
+
+// JSONSchema lets it be null.
+func (Text) JSONSchema() json.RawMessage { return json.RawMessage(`{"type": ["string", "null"]}`) }
+
+const (
+	maxOutputs  = 256
+	maxDataSize = 4 << 20 // of one rich output in a result; a larger image is only in its file
+)
+
+// Run runs code in the session's interpreter of its language; see [RunOutput].
+//
+// An exception is no error. Nor is a time-out: the code is interrupted, which
+// leaves the interpreter as it was, and killed only if it goes on. When ctx ends
+// the same happens, and ctx's error is returned beside the output.
+func (s *Session) Run(ctx context.Context, in RunInput) (RunOutput, error) {
+	return s.run(ctx, sandbox.Call{}, in)
+}
+
+func (s *Session) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOutput, error) {
+	it, err := s.interp(in.Language)
+	if err != nil {
+		return RunOutput{}, err
+	}
+	if len(in.Code) > maxCode {
+		return RunOutput{}, sandbox.Errorf(sandbox.ErrTooLarge, "/code: %d bytes; give at most %d, and put data into files", len(in.Code), maxCode)
+	}
+	c := cell{code: in.Code, timeout: time.Duration(s.set.Timeout * float64(time.Second)), maxOutput: s.set.MaxOutput}
+	if in.Timeout != 0 {
+		if c.timeout, err = seconds("timeout", in.Timeout); err != nil {
+			return RunOutput{}, err
+		}
+	}
+	if limit := s.env.Load().Limits().Output; limit > 0 {
+		c.maxOutput = int(min(int64(c.maxOutput), limit))
+	}
+	release, err := it.take(ctx)
+	if err != nil {
+		return RunOutput{}, err
+	}
+	defer release()
+	return it.run(ctx, call, c)
+}
+
+// extensions are those of the images that are saved.
+var extensions = [...][2]string{{"image/png", ".png"}, {"image/jpeg", ".jpg"}, {"image/svg+xml", ".svg"}, {"image/gif", ".gif"}, {"image/webp", ".webp"}}
+
+// keepOutputs moves rich outputs into the result, and images into files too.
+func (d *driven) keepOutputs(out *RunOutput, outputs []Output) {
+	if len(outputs) > maxOutputs {
+		outputs, out.Truncated = outputs[:maxOutputs], true
+	}
+	for _, o := range outputs {
+		o.Path = ""
+		for _, e := range extensions {
+			if o.MIME != e[0] {
+				continue
+			}
+			data := []byte(o.Data)
+			if e[1] != ".svg" {
+				raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(o.Data), ""))
+				if err != nil {
+					break // no image, whatever it says
+				}
+				data = raw
+			}
+			f := &file{s: d.s, kind: d.language + "-image", ext: e[1]}
+			f.Write(data)
+			if path, err := f.close(); err == nil {
+				o.Path = path
+			}
+		}
+		if len(o.Data) > maxDataSize {
+			o.Data, out.Truncated = "", true
+			if o.Path == "" {
+				continue
+			}
+		}
+		out.Outputs = append(out.Outputs, o)
+	}
+}
