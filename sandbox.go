@@ -23,6 +23,7 @@ type Sandbox struct {
 	reaper  *reap.Reaper
 	host    hostResources
 	pool    pool
+	forks   forks
 
 	// base ends when Shutdown gives up waiting: warmups, pool refills and the
 	// reaper run under it.
