@@ -58,10 +58,14 @@ type Dial struct {
 // Limits bounds what a worker may use. For each: 0 means the default, best
 // effort; -1 means no limit; any other value is required, and a host that
 // cannot enforce it refuses with [ErrCannotEnforce].
+//
+// A limit of Workspace gives each worker a file system of its own, of that size
+// with its own tables, in an image below DataDir: it needs root, loop devices and
+// mkfs.ext4. It is the sandbox's to set; sessions cannot narrow it.
 type Limits struct {
 	CPU       float64 // processors, all processes of the worker together; default none
 	Memory    int64   // bytes, all processes of the worker together; default 2 GiB
-	Workspace int64   // bytes in the worker's directory
+	Workspace int64   // bytes in the worker's directory; default none; see below
 	Output    int64   // bytes of output that a result carries
 	Processes int     // and threads, all of the worker at once; default 256
 	Files     int     // descriptors a process; default 1024

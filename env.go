@@ -36,7 +36,9 @@ func (e Env) Limits() Limits {
 }
 
 // Workspace returns the worker's directory on the host, made on first use (a
-// session that owns no files costs no directory). In Warmup there is none. A
+// session that owns no files costs no directory). In Warmup there is none. Under
+// [Limits].Workspace the path leads through /proc: open what is below it, but do
+// not resolve it to another path. A
 // hostile process may be at work inside: read and write through [Env.Files].
 func (e Env) Workspace() (string, error) { return e.owner.workspace() }
 

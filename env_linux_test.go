@@ -175,6 +175,10 @@ func TestLevelsAndLimits(t *testing.T) {
 	if !canLimitMemory(t) {
 		memory.code, memory.level = sandbox.ErrCannotEnforce, ""
 	}
+	workspace := memory
+	if workspace.code, workspace.level = 0, "bwrap"; os.Getuid() != 0 { // it takes a mount
+		workspace.code, workspace.level = sandbox.ErrCannotEnforce, ""
+	}
 	tests := []struct {
 		name    string
 		confine sandbox.Confinement
@@ -188,7 +192,9 @@ func TestLevelsAndLimits(t *testing.T) {
 		{"processes and files", limits(sandbox.Limits{Processes: 64, Files: 256}), 0, "bwrap"},
 		{"memory", limits(sandbox.Limits{Memory: 1 << 30}), memory.code, memory.level},
 		{"memory degraded", limits(sandbox.Limits{Memory: 1 << 30}, "memory"), 0, "bwrap"},
-		{"workspace", limits(sandbox.Limits{Workspace: 1 << 30}), sandbox.ErrCannotEnforce, ""},
+		{"workspace", limits(sandbox.Limits{Workspace: 1 << 30}), workspace.code, workspace.level},
+		{"workspace too small", limits(sandbox.Limits{Workspace: 1 << 10}), sandbox.ErrCannotEnforce, ""},
+		{"workspace unconfined", sandbox.Confinement{Level: "none", Limits: sandbox.Limits{Workspace: 1 << 30}}, sandbox.ErrCannotEnforce, ""},
 		{"workspace degraded", limits(sandbox.Limits{Workspace: 1 << 30}, "workspace"), 0, "bwrap"},
 		{"egress", sandbox.Confinement{Egress: sandbox.Egress{Allow: []string{"example.com"}}}, 0, "bwrap"},
 		{"egress unconfined", sandbox.Confinement{Level: "none", Egress: sandbox.Egress{Allow: []string{"example.com"}}}, sandbox.ErrCannotEnforce, ""},
@@ -210,7 +216,7 @@ func TestLevelsAndLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			st, err := sb.Status(t.Context())
-			if err != nil || st.Level != tt.level || len(st.Unenforced) == 0 {
+			if err != nil || st.Level != tt.level || (len(st.Unenforced) == 0) != (tt.confine.Limits.Workspace > 0) {
 				t.Errorf("Status level %q, unenforced %q, %v, want %q", st.Level, st.Unenforced, err, tt.level)
 			}
 			if got := sh(t, tool, sb.Worker("w"), "echo hi"); got != "hi" {

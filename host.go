@@ -17,6 +17,8 @@ type hostResources struct {
 	store atomic.Pointer[workspace.Store]
 	host  atomic.Pointer[jail.Host]
 
+	bound atomic.Int64 // bytes of each workspace, once host is there; 0: no bound
+
 	mu     sync.Mutex // held while they are made or closed; guards closed
 	closed bool
 }
@@ -62,7 +64,7 @@ func (h *hostResources) jails(ctx context.Context, sb *Sandbox) (*jail.Host, err
 	}
 	host, err := jail.Open(ctx, jail.Options{
 		Level: sb.opts.Confine.Level, AllowDegraded: sb.opts.Confine.AllowDegraded,
-		DataDir: store.Path(), Logger: sb.opts.Logger,
+		DataDir: store.Path(), Logger: sb.opts.Logger, Quota: store.Bounded,
 	})
 	if err != nil {
 		return nil, jailError(err)
@@ -77,9 +79,16 @@ func (h *hostResources) jails(ctx context.Context, sb *Sandbox) (*jail.Host, err
 	if host.Level() == "none" {
 		sb.opts.Logger.Warn("confinement is off: what workers run can read and change everything that this program can")
 	}
+	if limit := sb.opts.Confine.Limits.Workspace; limit > 0 && host.Quota(limit) == nil { // else it may go unenforced
+		h.bound.Store(limit)
+	}
 	h.host.Store(host)
 	return host, nil
 }
+
+// size returns how many bytes each worker's workspace has, once jails was
+// called; 0: as many as there are.
+func (h *hostResources) size() int64 { return h.bound.Load() }
 
 // kept reports whether a workspace was kept for the worker.
 func (h *hostResources) kept(worker string) bool {

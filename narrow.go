@@ -82,6 +82,9 @@ func narrow(base Confinement, s *Confinement) (*Confinement, error) {
 			return nil, widens("limits."+b.name, fmt.Sprint(v), fmt.Sprintf("the sandbox's limit is %v", bound))
 		}
 	}
+	if v := s.Limits.Workspace; v > 0 && v != base.Limits.Workspace && !slices.Contains(base.AllowDegraded, "workspace") {
+		return nil, Errorf(ErrCannotEnforce, "confinement.limits.workspace: %d for one session: all sessions of a worker share its workspace, whose size is the sandbox's to set; leave it out", v)
+	}
 	out := *s
 	out.Level = base.Level
 	if s.AllowDegraded == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"sync"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
@@ -157,6 +158,7 @@ func (o *owner) jailed(ctx context.Context) (*jail.Jail, error) {
 	j, err := host.NewJail(ctx, jail.Policy{
 		Identity:  o.files().identity(),
 		Workspace: dir,
+		Volume:    o.files().volume(),
 		Limits:    jail.Limits(conf.Limits),
 		Proxy:     proxy,
 		// A session with less of a network than its worker must not find the
@@ -242,7 +244,7 @@ func (f *workerFiles) workspace(sb *Sandbox, worker string) (string, error) {
 	if err != nil {
 		return "", jailError(err)
 	}
-	dir, err := store.New(workspace.DirOptions{UID: id.UID, GID: id.GID, Worker: worker})
+	dir, err := store.New(workspace.DirOptions{UID: id.UID, GID: id.GID, Worker: worker, Size: sb.host.size()})
 	if err != nil {
 		return "", errors.Join(err, id.Release())
 	}
@@ -275,6 +277,16 @@ func (f *workerFiles) identity() *jail.Identity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.id
+}
+
+// volume returns what mounts the directory, if it has a file system of its own.
+func (f *workerFiles) volume() func() (*os.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dir == nil || !f.dir.Bounded() {
+		return nil
+	}
+	return f.dir.Mount
 }
 
 // assign tells a blank worker's directory whose it is.

@@ -41,7 +41,6 @@ func endpoints() []endpoint {
 		{post, "/api/v1/warmup", "/warmup", unbound, optionalBody, "", warmup},
 		{get, "/api/v1/warmup/status", "/warmup/status", anyToken, noBody, "", warmupStatus},
 		{post, "/api/v1/server/shutdown", "/shutdown", unbound, optionalBody, "", shutdown},
-		{post, "/api/v1/workspace/fork", "/workspace/fork", unbound, wantObject, "workspace:fork", forkWorkspace},
 		{get, "/api/v1/status", "/status", unbound, noBody, "server:status", serverStatus},
 	}
 }

@@ -22,6 +22,9 @@ type Options struct {
 	// "processes", "files") that a Policy may set although this host cannot
 	// enforce them.
 	AllowDegraded []string
+	// Quota tells whether a workspace can be kept to so many bytes, which the
+	// caller then does by [Policy.Volume]. Nil: it cannot.
+	Quota func(bytes int64) error
 	// DataDir is where the program keeps its data; no ReadOnly path may touch
 	// it. Empty: nothing is checked against it.
 	DataDir string
@@ -66,7 +69,8 @@ const WaitDelay = 250 * time.Millisecond
 type Limits struct {
 	CPU    float64 // processors; default none
 	Memory int64   // bytes of all its processes, their files in /tmp and /dev/shm included; default [DefaultMemory]
-	// Workspace is in bytes in its directory. There is no default yet.
+	// Workspace is in bytes in its directory, kept by [Policy.Volume]. There is no
+	// default: most hosts have no means that costs nothing.
 	Workspace int64
 	Output    int64 // bytes of a result; not this package's to enforce
 	// Processes and threads at once; default [DefaultProcesses]. One confined
@@ -83,7 +87,11 @@ type Policy struct {
 	// Workspace is the worker's directory on the host. It must exist and belong
 	// to the identity; directories above it may be closed to the identity.
 	Workspace string
-	Limits    Limits
+	// Volume, unless nil, says that Workspace is the directory [volume.Dir] of a
+	// file system of its own, and makes a mount of it that belongs to no namespace
+	// and is the jail's to close.
+	Volume func() (*os.File, error)
+	Limits Limits
 	// Proxy serves the only way out of the jail: what its programs connect to at
 	// [ProxyAddr], named by HTTP_PROXY and its kin in their clean environment. It
 	// runs in a goroutine of the network's; the last of the jails that share it

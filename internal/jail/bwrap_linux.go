@@ -29,7 +29,7 @@ var _ Driver = (*bwrapDriver)(nil)
 
 func (d *bwrapDriver) Name() string { return levelBwrap }
 
-func (d *bwrapDriver) Traits() Traits { return Traits{JoinsNet: true} }
+func (d *bwrapDriver) Traits() Traits { return Traits{JoinsNet: true, Volumes: d.stage != nil} }
 
 // Open prepares what all jails share.
 func (d *bwrapDriver) Open(_ context.Context, s *Site) (err error) {

@@ -19,9 +19,9 @@ type limit struct {
 	problem string // a value that makes no sense
 }
 
-// limits lists what l asks for and what the level, and the control groups that
-// support tells of, can do about it.
-func limits(level string, l Limits, support func(cgroup.Controller) error) []limit {
+// limits lists what l asks for and what the level, and the control groups and
+// workspaces that support and quota tell of, can do about it.
+func limits(level string, l Limits, support func(cgroup.Controller) error, quota func(int64) error) []limit {
 	why := func(c cgroup.Controller) string {
 		if err := support(c); err != nil {
 			return err.Error()
@@ -31,7 +31,7 @@ func limits(level string, l Limits, support func(cgroup.Controller) error) []lim
 	ls := []limit{
 		{name: "cpu", set: l.CPU > 0, none: l.CPU == -1 || l.CPU == 0, group: true, reason: why(cgroup.CPU)},
 		{name: "memory", set: l.Memory > 0, none: l.Memory == -1, group: true, reason: why(cgroup.Memory)},
-		{name: "workspace", set: l.Workspace > 0, none: l.Workspace == -1, reason: "no quota support yet on this driver"},
+		{name: "workspace", set: l.Workspace > 0, none: l.Workspace == -1, reason: "there is no limit unless one is set"},
 		{name: "processes", set: l.Processes > 0, none: l.Processes == -1, group: true, reason: why(cgroup.Pids)},
 		{name: "files", set: l.Files > 0, none: l.Files == -1},
 	}
@@ -40,6 +40,12 @@ func limits(level string, l Limits, support func(cgroup.Controller) error) []lim
 	} else if processes.reason != "" {
 		// The jail's resource limit holds all the same.
 		processes.reason, processes.partial = "", "counted in each session, not over all of a worker's: "+processes.reason
+	}
+	if l.Workspace > 0 {
+		ls[2].reason = ""
+		if err := quota(l.Workspace); err != nil {
+			ls[2].reason = err.Error()
+		}
 	}
 	negative := []bool{l.CPU < 0, l.Memory < 0, l.Workspace < 0, l.Processes < 0, l.Files < 0}
 	given := []bool{l.CPU == -1, l.Memory == -1, l.Workspace == -1, l.Processes == -1, l.Files == -1}
@@ -53,8 +59,8 @@ func limits(level string, l Limits, support func(cgroup.Controller) error) []lim
 }
 
 // checkLimits fails closed on a set limit that nothing enforces.
-func checkLimits(level string, l Limits, support func(cgroup.Controller) error, degraded []string) error {
-	for _, x := range limits(level, l, support) {
+func checkLimits(limits []limit, degraded []string) error {
+	for _, x := range limits {
 		if x.problem != "" {
 			return fmt.Errorf("jail: limit %s: %s", x.name, x.problem)
 		}
@@ -67,9 +73,9 @@ func checkLimits(level string, l Limits, support func(cgroup.Controller) error, 
 
 // unenforced names the limits, default or allowed to be degraded, that nothing
 // enforces, or not wholly.
-func unenforced(level string, l Limits, support func(cgroup.Controller) error) []string {
+func unenforced(limits []limit) []string {
 	var out []string
-	for _, x := range limits(level, l, support) {
+	for _, x := range limits {
 		if why := x.reason + x.partial; why != "" && !x.none {
 			out = append(out, x.name+": "+why)
 		}

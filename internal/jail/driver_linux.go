@@ -58,6 +58,8 @@ type Traits struct {
 	// it has one. Else each has one of its own, in which nothing but a first process
 	// can listen.
 	JoinsNet bool
+	// Volumes tells that a jail can have [Policy.Volume].
+	Volumes bool
 	// Limits tells what the driver itself can enforce of a [Spec]'s limits. Nil:
 	// the host has control groups of its own for that, which a jail begins its life in.
 	Limits func(cgroup.Controller) error
@@ -95,6 +97,10 @@ type Bind struct {
 	File     *os.File // O_PATH, the host's; Name is the path that it was opened by
 	Inside   string
 	Writable bool
+	// Volume tells that File is a mount of no namespace, to be attached as it is,
+	// and that its directory [volume.Dir] is to be bound. For a driver with the
+	// trait Volumes only.
+	Volume bool
 }
 
 // First is a first process that was launched.

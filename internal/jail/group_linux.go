@@ -72,7 +72,7 @@ func (h *Host) join(id *Identity, l Limits) (*memberGroup, error) {
 	if m == nil && w.jails == 0 {
 		err = errors.Join(err, w.drop())
 	}
-	for _, x := range limits(h.Level(), l, h.supports) {
+	for _, x := range h.limits(l) {
 		if x.set && x.group && !slices.Contains(h.degraded, x.name) {
 			return nil, &PolicyError{Limit: x.name, Reason: "its control group cannot be made: " + err.Error(), Remedy: x.remedy}
 		}

@@ -27,9 +27,10 @@ type Host struct {
 	driver  Driver
 	traits  Traits // the driver's
 	starter *starter
-	self    *os.File      // the sealed copy of this program
-	uids    *reserve.File // nil unless workers have users of their own
-	spaces  []string      // this program's namespaces
+	self    *os.File          // the sealed copy of this program
+	uids    *reserve.File     // nil unless workers have users of their own
+	spaces  []string          // this program's namespaces
+	volumes func(int64) error // Options.Quota
 
 	groups    *cgroup.Root // what control groups can do for workers here
 	lastGroup atomic.Int64 // the number in the last group's name
@@ -53,7 +54,7 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 	if err := checkDegraded(o.AllowDegraded); err != nil {
 		return nil, err
 	}
-	h := &Host{driver: driver, degraded: o.AllowDegraded, dataDir: o.DataDir, log: o.Logger,
+	h := &Host{driver: driver, degraded: o.AllowDegraded, dataDir: o.DataDir, log: o.Logger, volumes: o.Quota,
 		jails: map[*Jail]struct{}{}, workers: map[*Identity]struct{}{}}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -134,6 +135,21 @@ func (h *Host) prepare() (err error) {
 	return err
 }
 
+func (h *Host) limits(l Limits) []limit { return limits(h.Level(), l, h.supports, h.Quota) }
+
+// Quota tells whether workspaces can be kept to so many bytes, and if not why.
+func (h *Host) Quota(bytes int64) error {
+	switch {
+	case h.volumes == nil:
+		return errors.New("this program has no means for it")
+	case !h.traits.Volumes && h.uids == nil && !h.traits.Unconfined:
+		return errors.New("it takes a file system for each worker, which only root can mount")
+	case !h.traits.Volumes:
+		return fmt.Errorf("level %s cannot show programs a file system of their own", h.Level())
+	}
+	return h.volumes(bytes)
+}
+
 // supports tells what can be done about a limit.
 func (h *Host) supports(c cgroup.Controller) error {
 	if h.traits.Limits != nil {
@@ -162,7 +178,7 @@ func (h *Host) Degraded() (names []string) {
 
 // Unenforced names the limits that l leaves to their defaults, or sets by the
 // leave of AllowDegraded, and that nothing enforces on this host.
-func (h *Host) Unenforced(l Limits) []string { return unenforced(h.Level(), l, h.supports) }
+func (h *Host) Unenforced(l Limits) []string { return unenforced(h.limits(l)) }
 
 // Check tells whether p can be enforced. A limit that is set and cannot be is a
 // [PolicyError] that names it, unless AllowDegraded does. It does not look at
@@ -174,7 +190,7 @@ func (h *Host) Check(p Policy) error {
 	if p.TmpSize < 0 || p.ShmSize < 0 {
 		return fmt.Errorf("jail: TmpSize %d, ShmSize %d: want bytes, or 0 for the default", p.TmpSize, p.ShmSize)
 	}
-	return checkLimits(h.Level(), p.Limits, h.supports, h.degraded)
+	return checkLimits(h.limits(p.Limits), h.degraded)
 }
 
 // Close closes the jails that are still open, and the Host.

@@ -37,6 +37,9 @@ func (h *Host) Unenforced(Limits) []string { return nil }
 // Check returns [ErrClosed]: no Host can be open here.
 func (h *Host) Check(Policy) error { return ErrClosed }
 
+// Quota returns [ErrClosed]: no Host can be open here.
+func (h *Host) Quota(int64) error { return ErrClosed }
+
 // Identity returns [ErrClosed]: no Host can be open here.
 func (h *Host) Identity() (*Identity, error) { return nil, ErrClosed }
 

@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/agentflow-go/sandbox/internal/volume"
 	"golang.org/x/sys/unix"
 )
 
@@ -65,15 +67,11 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []Bind, nested bool)
 	if !filepath.IsAbs(p.Workspace) {
 		return nil, fmt.Errorf("jail: workspace %q: want an absolute path", p.Workspace)
 	}
-	dir, err := openPath(p.Workspace, unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	dir, st, err := h.openWorkspace(p)
 	if err != nil {
 		return nil, fmt.Errorf("jail: workspace: %w", err)
 	}
 	defer dir.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
-		return nil, fmt.Errorf("jail: workspace %s: %w", p.Workspace, err)
-	}
 	if !h.traits.Unconfined && int(st.Uid) != p.Identity.UID {
 		return nil, fmt.Errorf("jail: workspace %s belongs to uid %d, want %d, the identity's", p.Workspace, st.Uid, p.Identity.UID)
 	}
@@ -94,7 +92,7 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []Bind, nested bool)
 	h.jails[j] = struct{}{}
 	h.mu.Unlock()
 
-	binds = append([]Bind{{File: dir, Inside: Workspace, Writable: true}}, binds...)
+	binds = append([]Bind{{File: dir, Inside: Workspace, Writable: true, Volume: p.Volume != nil}}, binds...)
 	for _, b := range binds {
 		if b.Writable {
 			j.writable = append(j.writable, b.Inside)
@@ -128,6 +126,34 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []Bind, nested bool)
 		return nil, errors.Join(ErrClosed, j.Close())
 	}
 	return j, nil
+}
+
+// openWorkspace opens what the workspace of p is bound from, and tells what it is.
+func (h *Host) openWorkspace(p Policy) (f *os.File, st unix.Stat_t, err error) {
+	defer func() {
+		if err != nil && f != nil {
+			f.Close()
+		}
+	}()
+	if p.Volume == nil {
+		if p.Limits.Workspace > 0 && !slices.Contains(h.degraded, "workspace") {
+			return nil, st, errors.New("a limit is set and the policy has no volume")
+		}
+		if f, err = openPath(p.Workspace, unix.O_DIRECTORY|unix.O_NOFOLLOW); err == nil {
+			err = unix.Fstat(int(f.Fd()), &st)
+		}
+		return f, st, err
+	}
+	if !h.traits.Volumes {
+		return nil, st, h.Quota(1)
+	}
+	if f, err = p.Volume(); err == nil {
+		err = unix.Fstatat(int(f.Fd()), volume.Dir, &st, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		err = unix.ENOTDIR
+	}
+	return f, st, err
 }
 
 // open starts the first process and shakes hands with it. After an error nothing

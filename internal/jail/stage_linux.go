@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"github.com/agentflow-go/sandbox/internal/volume"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,10 +57,15 @@ func (st *staging) put(f *os.File, alone bool) (path string, err error) {
 		return "", fmt.Errorf("jail: stage %s: %w", f.Name(), err)
 	}
 	defer unix.Close(tree)
+	return st.move(f.Name(), tree)
+}
+
+// move attaches a mount of no namespace to the stage and returns the path there.
+func (st *staging) move(name string, tree int) (path string, err error) {
 	path = uidDir + "/" + strconv.FormatInt(st.last.Add(1), 10)
 	st.s.do(func() {
 		var info unix.Stat_t
-		if err = unix.Fstat(int(f.Fd()), &info); err != nil {
+		if err = unix.Fstat(tree, &info); err != nil {
 			return
 		}
 		if info.Mode&unix.S_IFMT == unix.S_IFDIR {
@@ -75,7 +81,7 @@ func (st *staging) put(f *os.File, alone bool) (path string, err error) {
 		}
 	})
 	if err != nil {
-		return "", fmt.Errorf("jail: stage %s: %w", f.Name(), err)
+		return "", fmt.Errorf("jail: stage %s: %w", name, err)
 	}
 	return path, nil
 }
@@ -84,19 +90,27 @@ func (st *staging) put(f *os.File, alone bool) (path string, err error) {
 // mounted below it. A nil stage leaves them to their descriptors. clear takes them
 // off again.
 func (st *staging) all(in []Bind) (out []bind, clear func(), err error) {
+	var spots []string
 	clear = func() {
-		for _, b := range out {
-			if b.staged != "" {
-				st.drop(b.staged)
-			}
+		for _, path := range spots {
+			st.drop(path)
 		}
 	}
 	for i, b := range in {
 		staged := ""
 		if st != nil {
-			if staged, err = st.put(b.File, i == 0); err != nil {
+			if b.Volume {
+				staged, err = st.move(b.File.Name(), int(b.File.Fd()))
+			} else {
+				staged, err = st.put(b.File, i == 0)
+			}
+			if err != nil {
 				clear()
 				return nil, nil, err
+			}
+			spots = append(spots, staged)
+			if b.Volume {
+				staged += "/" + volume.Dir
 			}
 		}
 		out = append(out, bind{f: b.File, staged: staged, inside: b.Inside, writable: b.Writable})

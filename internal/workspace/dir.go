@@ -1,14 +1,21 @@
 package workspace
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
+
+	"github.com/agentflow-go/sandbox/internal/volume"
 )
+
+// imageFile holds the file system of a workspace that has one of its own.
+const imageFile = "image"
 
 // ErrClosed is returned by the methods of a closed [Store].
 var ErrClosed = errors.New("workspace: the store is closed")
@@ -17,8 +24,9 @@ var ErrClosed = errors.New("workspace: the store is closed")
 type Dir struct {
 	store *Store
 	nums  numbers
-	base  string // what is renamed to the trash
-	path  string // what its user sees
+	vol   *volume.Volume // nil: its files lie on the data directory's file system
+	base  string         // what is renamed to the trash
+	path  string         // what its user sees
 	n     int
 
 	adopted bool
@@ -37,6 +45,10 @@ type DirOptions struct {
 	// Dir.Assign. A workspace kept under this id is taken up again, and its
 	// files then belong to UID and GID.
 	Worker string
+	// Size is how many bytes fit into the workspace, which then has a file system
+	// of its own (package volume); see Store.Bounded. 0: the data directory's. One
+	// that was kept is brought to this size, if what is in it fits.
+	Size int64
 }
 
 // New returns a workspace of mode 0700 in the free slot with the smallest
@@ -56,13 +68,17 @@ func (s *Store) New(o DirOptions) (*Dir, error) {
 	base := s.path(slotsDir, strconv.Itoa(n))
 	d = &Dir{store: s, nums: s.slots, base: base, path: base + string(os.PathSeparator) + "workspace", n: n}
 	if err := d.make(o); err != nil {
-		return nil, errors.Join(err, s.removeNow(base, func() error { return s.slots.release(n) }))
+		return nil, errors.Join(err, d.unmount(volume.Discard), s.removeNow(base, func() error { return s.slots.release(n) }))
 	}
 	return d, s.admit(d)
 }
 
 func (d *Dir) make(o DirOptions) error {
-	for _, path := range []string{d.base, d.path} {
+	dirs := []string{d.base, d.path}
+	if o.Size > 0 {
+		dirs = dirs[:1]
+	}
+	for _, path := range dirs {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return fmt.Errorf("workspace: %w", err)
 		}
@@ -70,7 +86,16 @@ func (d *Dir) make(o DirOptions) error {
 			return fmt.Errorf("workspace: %w", err)
 		}
 	}
-	if o.UID != -1 || o.GID != -1 {
+	if o.Size > 0 {
+		image := filepath.Join(d.base, imageFile)
+		err := volume.Create(context.Background(), image, o.Size, volume.Options{UID: o.UID, GID: o.GID, Keep: d.store.keep})
+		if err == nil {
+			err = d.open(image)
+		}
+		if err != nil {
+			return fmt.Errorf("workspace: %w", err)
+		}
+	} else if o.UID != -1 || o.GID != -1 {
 		if err := os.Lchown(d.path, o.UID, o.GID); err != nil {
 			return fmt.Errorf("workspace: give it to uid %d, gid %d: %w", o.UID, o.GID, err)
 		}
@@ -79,6 +104,14 @@ func (d *Dir) make(o DirOptions) error {
 		return nil
 	}
 	return d.Assign(o.Worker)
+}
+
+// open mounts the workspace's own file system.
+func (d *Dir) open(image string) (err error) {
+	if d.vol, err = volume.Open(image); err == nil {
+		d.path = d.vol.Path()
+	}
+	return err
 }
 
 // State returns a private directory, of mode 0700 and owned by the program, in
@@ -168,9 +201,14 @@ func (s *Store) adopt(o DirOptions) (*Dir, error) {
 		store: s, nums: s.slots, base: base, path: base + string(os.PathSeparator) + "workspace", n: n,
 		adopted: true, worker: o.Worker, owned: true,
 	}
-	err := d.completeRestore()
+	err := d.reopen(o.Size)
 	if err == nil {
-		err = giveTree(d.path, o.UID, o.GID)
+		if err = d.completeRestore(); err == nil {
+			err = giveTree(d.path, o.UID, o.GID)
+		}
+		if err != nil {
+			err = errors.Join(err, d.unmount(volume.Sync))
+		}
 	}
 	if err != nil {
 		s.mu.Lock()
@@ -181,7 +219,45 @@ func (s *Store) adopt(o DirOptions) (*Dir, error) {
 	return d, s.admit(d)
 }
 
-// Path returns the directory: of a workspace the worker's own, below its slot.
+// reopen mounts a kept workspace that has a file system of its own.
+func (d *Dir) reopen(size int64) error {
+	image := filepath.Join(d.base, imageFile)
+	_, err := os.Lstat(image)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && size > 0:
+		return fmt.Errorf("it was kept without a limit on its size, and now there is one of %d bytes: copy what is to stay from %s and remove %s, or set no limit", size, d.path, d.base)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	if size > 0 {
+		if err := volume.Resize(context.Background(), image, size); err != nil {
+			return fmt.Errorf("bring it to %d bytes: %w", size, err)
+		}
+	}
+	return d.open(image)
+}
+
+// unmount ends the use of the workspace's own file system, if it has one.
+func (d *Dir) unmount(c volume.Closing) error {
+	if d.vol == nil {
+		return nil
+	}
+	return d.vol.Close(c)
+}
+
+// Mount makes a mount of the workspace's own file system that belongs to no
+// namespace and is the caller's to close. Its directory [volume.Dir] is the
+// workspace.
+func (d *Dir) Mount() (*os.File, error) { return d.vol.Mount() }
+
+// Bounded tells that the workspace has a file system of its own.
+func (d *Dir) Bounded() bool { return d.vol != nil }
+
+// Path returns the directory: of a workspace the worker's own, below its slot. If
+// it has a file system of its own, the path leads through /proc: it can be opened,
+// but not resolved to another.
 func (d *Dir) Path() string { return d.path }
 
 // Slot returns the directory's number. No other directory of its kind has it
@@ -257,6 +333,11 @@ func (d *Dir) Release(keep bool) error {
 	d.shelf.end()
 
 	s := d.store
+	if keep {
+		if err := d.unmount(volume.Sync); err != nil {
+			return fmt.Errorf("workspace: slot %d: %w", d.n, err)
+		}
+	}
 	s.mu.Lock()
 	delete(s.live, d)
 	if keep {
@@ -267,5 +348,5 @@ func (d *Dir) Release(keep bool) error {
 		return nil // the number stays taken: see Store.kept
 	}
 	// If it cannot even be moved its number stays taken: it is still there.
-	return s.removeNow(d.base, func() error { return d.nums.release(d.n) })
+	return errors.Join(d.unmount(volume.Discard), s.removeNow(d.base, func() error { return d.nums.release(d.n) }))
 }

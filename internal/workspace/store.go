@@ -5,6 +5,7 @@
 // program and shared by any number of its programs:
 //
 //	slots/<n>/workspace   a worker's directory, owned by the worker's uid
+//	slots/<n>/image       instead, its file system, where it has one of its own
 //	slots/<n>/worker      its worker's id, where the workspace is to be kept
 //	state/<n>             a private directory of a session or backend
 //	trash/<name>          what is being removed
@@ -52,6 +53,10 @@ type Store struct {
 
 	slots, states numbers
 	removals      chan struct{} // a token for each removal that may run at once
+
+	bounds   sync.Mutex // guards what Bounded found out
+	tried    int64
+	boundErr error
 
 	wake  chan struct{} // tells the sweeper that there is trash; never blocks
 	stop  context.CancelFunc
