@@ -71,6 +71,19 @@ func (f *Files) Open(path string) (*File, error) {
 	return &File{file}, nil
 }
 
+// OpenAll opens many files, as Open does, which as root is much faster than one
+// at a time. For each path it returns a file, to be closed, or an error.
+func (f *Files) OpenAll(paths []string) ([]*File, []error) {
+	opened, errs := f.tree.OpenAll(paths)
+	files := make([]*File, len(paths))
+	for i, file := range opened {
+		if errs[i] = fileError(errs[i]); file != nil {
+			files[i] = &File{file}
+		}
+	}
+	return files, errs
+}
+
 // ReadFile returns the content of a regular file of at most limit bytes; one
 // that has more is [ErrTooLarge].
 func (f *Files) ReadFile(path string, limit int64) ([]byte, error) {

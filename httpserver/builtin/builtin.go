@@ -6,11 +6,12 @@ package builtin
 import (
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/backends/bash"
+	"github.com/agentflow-go/sandbox/backends/file"
 	"github.com/agentflow-go/sandbox/backends/workspace"
 )
 
 // Components returns the components of this module, in the order in which a
 // server without configuration file registers them.
 func Components() []sandbox.Component {
-	return []sandbox.Component{bash.Component(), workspace.Component()}
+	return []sandbox.Component{bash.Component(), file.Component(), workspace.Component()}
 }

@@ -48,6 +48,9 @@ func explain(op, path string, err error) error {
 		return e
 	}
 	e := &Error{Op: op, Path: path, Err: translate(err)}
+	if _, ok := errors.AsType[saying](e.Err); ok {
+		return e
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.text = "there is no such file or directory"

@@ -15,16 +15,11 @@ type File struct {
 // Open opens a regular file for reading.
 func (t *Tree) Open(path string) (*File, error) {
 	var file *File
-	err := t.at("open", path, resolution{follow: true}, func(pl place) error {
-		f, info, err := pl.d.openFile(pl.name, os.O_RDONLY, 0)
-		if err != nil {
-			return err
-		}
-		info.Path = pl.path
-		file = &File{f, info}
-		return nil
+	err := t.id.do(func() (err error) {
+		file, err = t.open(path)
+		return err
 	})
-	return file, err
+	return file, explain("open", path, err)
 }
 
 // Info describes the file as it was when it was opened.
@@ -86,4 +81,43 @@ func (t *Tree) stat(op, path string, how resolution) (Info, error) {
 		return err
 	})
 	return info, err
+}
+
+// OpenAll opens many regular files, as Open does, acting as the worker once for
+// all of them: as root that is much faster. For each path it returns a file or
+// an error.
+func (t *Tree) OpenAll(paths []string) ([]*File, []error) {
+	files, errs := make([]*File, len(paths)), make([]error, len(paths))
+	err := t.id.do(func() error {
+		for i, path := range paths {
+			files[i], errs[i] = t.open(path)
+		}
+		return nil
+	})
+	for i := range errs {
+		if err != nil && files[i] == nil && errs[i] == nil {
+			errs[i] = err
+		}
+		errs[i] = explain("open", paths[i], errs[i])
+	}
+	return files, errs
+}
+
+// open opens a file, as the worker.
+func (t *Tree) open(path string) (*File, error) {
+	rel, err := t.Clean(path)
+	if err != nil {
+		return nil, err
+	}
+	pl, err := t.resolve(rel, resolution{follow: true})
+	if err != nil {
+		return nil, err
+	}
+	defer pl.d.close()
+	f, info, err := pl.d.openFile(pl.name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	info.Path = pl.path
+	return &File{f, info}, nil
 }

@@ -1,0 +1,115 @@
+package file
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+	"regexp/syntax"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+// matcher finds the lines that match a regular expression.
+type matcher struct {
+	line *regexp.Regexp // against one line
+	// literal is a text that every match contains; nil: none is known.
+	literal []byte
+	// block finds matches among many lines at once; nil: it could miss some.
+	block *regexp.Regexp
+}
+
+func newMatcher(pattern string, ignoreCase bool) (*matcher, error) {
+	if pattern == "" || len(pattern) > maxPattern {
+		return nil, sandbox.Errorf(sandbox.ErrInvalidInput, "/pattern: %d bytes; give 1 to %d", len(pattern), maxPattern)
+	}
+	flags := ""
+	if ignoreCase {
+		flags = "(?i)"
+	}
+	line, err := regexp.Compile(flags + pattern)
+	if err != nil {
+		text := err.Error()
+		if e, ok := errors.AsType[*syntax.Error](err); ok {
+			text = e.Code.String() + " `" + e.Expr + "`"
+		}
+		return nil, sandbox.Errorf(sandbox.ErrInvalidInput, `/pattern: not a regular expression in RE2 syntax: %s; escape what is meant as it is, such as \( or \{, and use neither look-around nor back-references`, text)
+	}
+	m := &matcher{line: line}
+	// With lines for texts: what is anchored to the text is anchored to a block.
+	tree, err := syntax.Parse(flags+pattern, syntax.Perl&^syntax.OneLine)
+	if err != nil {
+		return m, nil
+	}
+	if tree = tree.Simplify(); inLines(tree) {
+		m.block, _ = regexp.Compile("(?m)" + flags + pattern)
+	}
+	m.literal = literal(tree)
+	return m, nil
+}
+
+// candidate returns the index of a byte in the next line of p that may match,
+// -1 if there is none.
+func (m *matcher) candidate(p []byte) int {
+	if m.literal != nil {
+		return bytes.Index(p, m.literal)
+	}
+	if at := m.block.FindIndex(p); at != nil {
+		return at[0]
+	}
+	return -1
+}
+
+// skips reports whether candidate works for p.
+func (m *matcher) skips(p []byte) bool {
+	return m.literal != nil || m.block != nil && bytes.IndexByte(p, '\r') < 0
+}
+
+// inLines reports whether an expression matches the same lines when many are
+// searched at once: it is not anchored to the text, and its matches end with a
+// line (otherwise each could take a look at all that follows).
+func inLines(e *syntax.Regexp) bool {
+	switch e.Op {
+	case syntax.OpBeginText, syntax.OpEndText, syntax.OpAnyChar:
+		return false
+	case syntax.OpLiteral:
+		for _, r := range e.Rune {
+			if r == '\n' {
+				return false
+			}
+		}
+	case syntax.OpCharClass:
+		for i := 0; i+1 < len(e.Rune); i += 2 {
+			if e.Rune[i] <= '\n' && '\n' <= e.Rune[i+1] {
+				return false
+			}
+		}
+	}
+	for _, sub := range e.Sub {
+		if !inLines(sub) {
+			return false
+		}
+	}
+	return true
+}
+
+// literal returns the longest text that every match of an expression contains,
+// as far as that is plain to see.
+func literal(e *syntax.Regexp) []byte {
+	switch e.Op {
+	case syntax.OpLiteral:
+		if e.Flags&syntax.FoldCase == 0 {
+			return []byte(string(e.Rune))
+		}
+	case syntax.OpCapture, syntax.OpPlus:
+		return literal(e.Sub[0])
+	case syntax.OpConcat:
+		var best []byte
+		for _, sub := range e.Sub {
+			if l := literal(sub); len(l) > len(best) {
+				best = l
+			}
+		}
+		return best
+	}
+	return nil
+}
