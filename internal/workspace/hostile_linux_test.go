@@ -156,6 +156,8 @@ func TestUnprivileged(t *testing.T) {
 	for _, test := range []string{
 		"TestHostileTreesAreRemoved", "TestHostileTreeInATemporaryDirectory", "TestKeptWorkspaces",
 		"TestWorkspacesOfAKilledProgram", "TestStoresShareADirectory", "TestOpenRefusesDirectoriesThatAreNotOurs",
+		"TestSnapshotKeepsAndRestoresWhatThereIs", "TestHostileTreesAreCopied", "TestSnapshotsAreBounded", "TestSnapshotsOfKeptWorkspaces",
+		"TestInterruptedRestoresAreCompleted", "TestARacingWriterGetsNothingFromOutside", "TestAFailedSwapIsUndone",
 	} {
 		t.Run(test, func(t *testing.T) {
 			t.Parallel()

@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		select {}
+	case "restore":
+		fmt.Println("error:", restoreForEver())
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

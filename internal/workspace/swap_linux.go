@@ -63,7 +63,7 @@ func (d *Dir) Restore(ctx context.Context, name string, diff DiffLimits) (Change
 	if err != nil {
 		return Changes{}, err
 	}
-	r, err := d.prepare(ws)
+	r, err := d.prepare(ws, sameMount)
 	if err == nil {
 		defer r.close()
 		err = r.copy(ctx, tree, s)
@@ -98,8 +98,8 @@ func (r *restore) close() {
 }
 
 // prepare makes the directories, where entries of the workspace can be moved to
-// by renaming.
-func (d *Dir) prepare(ws *os.File) (*restore, error) {
+// by renaming, which beside reports of two directories.
+func (d *Dir) prepare(ws *os.File, beside func(a, b *os.File) (bool, error)) (*restore, error) {
 	r := &restore{dir: filepath.Join(d.base, restoreDir), ws: ws}
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("workspace: restore: %w", err)
@@ -109,7 +109,7 @@ func (d *Dir) prepare(ws *os.File) (*restore, error) {
 		return r, err
 	}
 	defer base.Close()
-	same, err := sameMount(ws, base)
+	same, err := beside(ws, base)
 	if err != nil {
 		return r, fmt.Errorf("workspace: restore: %w", err)
 	}
