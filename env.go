@@ -88,6 +88,13 @@ func (e Env) Proxy(ctx context.Context, worker Env) (addr string, stop func(), e
 	return e.owner.proxyFor(ctx, worker.owner)
 }
 
+// OOMKills returns how many of the processes that share the session's memory limit,
+// those of the worker's other sessions included, the kernel has killed so far
+// because that, or the host's memory, was exhausted. A tool compares it before
+// and after: a shell tells of a killed command only that it ended with 137. It is
+// -1 where nobody counts, as before the first program.
+func (e Env) OOMKills() int64 { return e.owner.oomKills() }
+
 // Lost reports that the session's state is gone, for example because its
 // process died: running calls end with [ErrSessionLost], the session is
 // closed, and its worker's next call is told. It does nothing in Warmup.

@@ -110,23 +110,64 @@ func (o *owner) home(ctx context.Context) (string, error) {
 }
 
 func (o *owner) start(ctx context.Context, c Cmd) (*Process, error) {
-	j, err := o.jailed(ctx)
-	if err != nil {
-		return nil, err
-	}
 	mounts := make([]jail.Mount, len(c.Mounts))
 	for i, m := range c.Mounts {
 		mounts[i] = jail.Mount(m)
 	}
-	p, err := j.Start(ctx, jail.Cmd{
+	cmd := jail.Cmd{
 		Path: c.Path, Args: c.Args, Dir: c.Dir, Env: c.Env,
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
 		Files: c.Files, TTY: c.TTY, Mounts: mounts, NestedUserNS: c.NestedUserNS,
-	})
-	if err != nil {
-		return nil, jailError(err)
 	}
-	return &Process{p}, nil
+	for again := true; ; again = false {
+		j, err := o.jailed(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p, err := j.Start(ctx, cmd)
+		switch {
+		case err == nil:
+			return &Process{p}, nil
+		case !errors.Is(err, jail.ErrClosed):
+			return nil, jailError(err)
+		case o.s != nil:
+			// Its programs are gone, and with them what the session was.
+			o.lost(errors.New("the first process of its jail died, and all others with it"))
+			return nil, jailError(err)
+		case !again:
+			return nil, jailError(err)
+		}
+		// What a warmup ran is gone as well, but the backend can start it again.
+		o.forget(j)
+	}
+}
+
+// forget makes the next program of a warmup start in a jail of its own: j is dead.
+func (o *owner) forget(j *jail.Jail) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.jail != j {
+		return
+	}
+	o.jail = nil
+	if err := j.Close(); err != nil {
+		o.sb.opts.Logger.Warn("the jail of a warmup died and did not close", "backend", o.b.spec.Name, "err", err)
+	}
+}
+
+// oomKills counts what of the jail's group was killed for want of memory; -1 if
+// nobody counts.
+func (o *owner) oomKills() int64 {
+	if o == nil {
+		return -1
+	}
+	o.mu.Lock()
+	j := o.jail
+	o.mu.Unlock()
+	if j == nil {
+		return -1
+	}
+	return j.OOMKills()
 }
 
 // jailed returns the session's jail.

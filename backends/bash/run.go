@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/jail"
+	"github.com/agentflow-go/sandbox/internal/size"
 	"github.com/agentflow-go/sandbox/internal/term"
 )
 
@@ -30,7 +33,7 @@ type RunOutput struct {
 	ReturnCode int      `json:"return_code" jsonschema:"the same as exit_code"`
 	Cwd        string   `json:"cwd" jsonschema:"the shell's directory afterwards, as commands see it"`
 	TimedOut   bool     `json:"timed_out"`
-	Error      string   `json:"error,omitzero" jsonschema:"why there is no exit code"`
+	Error      string   `json:"error,omitzero" jsonschema:"why there is no exit code, or that memory ran out"`
 	Denied     []string `json:"denied,omitempty" jsonschema:"what policy refused to the session's programs meanwhile, such as a host that is not in the allow list; trying again does not help"`
 
 	Truncated  bool   `json:"truncated" jsonschema:"the middle of the output was left out"`
@@ -79,7 +82,13 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 			}
 		}
 	}
+	env := s.env.Load()
+	before := env.OOMKills()
 	res, err := s.term.Run(ctx, c)
+	var killed int64
+	if before >= 0 {
+		killed = env.OOMKills() - before // negative when the jail is gone
+	}
 	for st, d := range live {
 		if text := d.rest(); text != "" {
 			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: string(st), Text: text})
@@ -102,6 +111,9 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 	case err == nil && res.ExitCode == -1:
 		out.Error = res.Reason
 	}
+	if killed > 0 {
+		out.Error = strings.TrimPrefix(out.Error+"; "+outOfMemory(env.Limits().Memory, res.ExitCode, killed), "; ")
+	}
 	switch {
 	case errors.Is(err, term.ErrNUL):
 		err = sandbox.Errorf(sandbox.ErrInvalidInput, "/command: %w; write \\0 in the language of the program that needs it", err)
@@ -111,6 +123,22 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 		err = sandbox.Errorf(sandbox.ErrSessionLost, "%w", err)
 	}
 	return out, err
+}
+
+// outOfMemory says what became of a command while the kernel killed that many
+// processes of its worker's.
+func outOfMemory(limit int64, code int, killed int64) string {
+	bound := "no limit is set, the host has no more"
+	if limit == 0 {
+		limit = jail.DefaultMemory
+	}
+	if limit > 0 {
+		bound = "limit " + size.Format(limit)
+	}
+	if code == 128+int(syscall.SIGKILL) || code == -1 {
+		return "killed: out of memory (" + bound + ")"
+	}
+	return fmt.Sprintf("out of memory (%s): %d of the worker's processes were killed while the command ran", bound, killed)
 }
 
 // text turns output into valid UTF-8, saying what was left out and where it is.

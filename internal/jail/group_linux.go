@@ -186,3 +186,8 @@ func withJails(c cgroup.Limits, jails int) cgroup.Limits {
 	}
 	return c
 }
+
+// OOMKills is how many processes that have the jail's limits together with it the
+// kernel has killed so far because memory ran out: that of the limit, or the
+// host's. It is -1 without the memory controller.
+func (j *Jail) OOMKills() int64 { return j.group.oomKills() }

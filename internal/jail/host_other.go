@@ -64,6 +64,9 @@ func (j *Jail) Start(context.Context, Cmd) (*Process, error) { return nil, ErrCl
 // Listen returns [ErrClosed]: no Jail can be open here.
 func (j *Jail) Listen(context.Context) (net.Listener, string, error) { return nil, "", ErrClosed }
 
+// OOMKills returns -1.
+func (j *Jail) OOMKills() int64 { return -1 }
+
 // Home returns "".
 func (j *Jail) Home() string { return "" }
 

@@ -1,4 +1,4 @@
-// Package size reads numbers of bytes as people write them.
+// Package size reads and writes numbers of bytes as people do.
 package size
 
 import (
@@ -26,4 +26,17 @@ func Parse(text string) (bytes int64, ok bool) {
 		return 0, false
 	}
 	return int64(n * factor), true
+}
+
+// Format writes a number of bytes in the largest unit that needs no fraction, such
+// as 2 GiB, 1536 MiB, 100 bytes.
+func Format(bytes int64) string {
+	unit := "bytes"
+	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if bytes == 0 || bytes%1024 != 0 {
+			break
+		}
+		bytes, unit = bytes/1024, u
+	}
+	return strconv.FormatInt(bytes, 10) + " " + unit
 }

@@ -22,3 +22,14 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+func TestFormat(t *testing.T) {
+	t.Parallel()
+	for bytes, want := range map[int64]string{
+		0: "0 bytes", 100: "100 bytes", 1025: "1025 bytes", 64 << 10: "64 KiB", 3 << 19: "1536 KiB", 1 << 30: "1 GiB", 1 << 50: "1024 TiB",
+	} {
+		if got := size.Format(bytes); got != want {
+			t.Errorf("Format(%d) = %q, want %q", bytes, got, want)
+		}
+	}
+}
