@@ -53,11 +53,23 @@
 //
 // # Network
 //
-// A jail has a network namespace with nothing but a loopback. [Policy.Proxy] adds
-// one way out: before any program starts, the first process listens on [ProxyAddr]
-// in there, sends the socket to the host and closes its own descriptor of it; the
-// host accepts. What may pass is for the proxy to decide. The filter and Landlock
-// know nothing of it.
+// The jails of one [Identity] share a network namespace with nothing but a
+// loopback: what listens on it in one is reached from the others, and from nowhere
+// else. The host program makes it when the first of them does, in a short-lived
+// child, and keeps it by descriptors alone; it is gone with the last of them, or
+// with the host program. As root it belongs to the host's user namespace, so that
+// no jail has a right over it; else to a user namespace of its own, in which the
+// host program's user alone exists and in which the jails are made. The first
+// process checks that it is where it should be. Where this program may not make
+// user namespaces though bwrap may (an AppArmor profile), and with drivers that
+// cannot join, each jail has a network namespace of its own ([Host.Degraded]).
+//
+// [Policy.Proxy] adds one way out: a listener at [ProxyAddr] in there, made before
+// any program starts, whose connections the host program accepts. What may pass is
+// for the proxy to decide. Whatever is on the loopback can use it; a jail that is to
+// have less of a network than its worker's others has [Policy.PrivateNet].
+// [Jail.Listen] makes further listeners. The filter and Landlock know nothing of
+// all this.
 //
 // # Landlock
 //

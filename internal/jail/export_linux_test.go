@@ -24,6 +24,13 @@ func (j *Jail) First() (pid int, err error) {
 	return 0, fmt.Errorf("no Pid in %q", b)
 }
 
+// ApartDriver is bwrap as a driver that cannot join a network.
+func ApartDriver() Driver { return &apartDriver{} }
+
+type apartDriver struct{ bwrapDriver }
+
+func (d *apartDriver) Traits() Traits { return Traits{} }
+
 // KillUser is for the test of left-over processes.
 var KillUser = killUser
 

@@ -87,6 +87,14 @@ type spawn struct {
 	// join are descriptors of namespaces of users and of the network that the
 	// program is in; nil: the forking process's.
 	join []int
+	// cgroup is a descriptor of the directory of a control group, version 2, that
+	// the program begins in; 0: the forking process's.
+	cgroup int
+}
+
+// cloneArgs is the kernel's struct clone_args.
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
 // childSpec is spawn in the shape the child needs: no allocation, no string.
@@ -105,6 +113,7 @@ type childSpec struct {
 	parent      uintptr // its death before deathSignal is set ends the child
 	join        [2]int
 	joins       bool
+	clone       cloneArgs // where a group is asked for
 	shared      *[2]int64
 }
 
@@ -120,6 +129,11 @@ func (f *forker) start(s *spawn) (pid int, at stage, err error) {
 	}
 	if len(s.join) > 0 {
 		spec.joins, spec.join = true, [2]int{s.join[0], s.join[1]}
+	}
+	if s.cgroup > 0 {
+		spec.clone = cloneArgs{
+			flags: unix.CLONE_VFORK | unix.CLONE_INTO_CGROUP | uint64(s.flags), exitSignal: uint64(unix.SIGCHLD), cgroup: uint64(s.cgroup),
+		}
 	}
 	copy(spec.fds[:], s.fds)
 	for i, l := range s.lims {
@@ -200,7 +214,11 @@ func forkExec(s *childSpec) (pid uintptr, errno syscall.Errno) {
 	// A signal handler of the Go runtime must not run in the child.
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK,
 		uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD)|unix.CLONE_VFORK|s.flags, 0, 0, 0, 0, 0)
+	if s.clone.cgroup != 0 {
+		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&s.clone)), unsafe.Sizeof(s.clone), 0, 0, 0, 0)
+	} else {
+		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD)|unix.CLONE_VFORK|s.flags, 0, 0, 0, 0, 0)
+	}
 	if errno != 0 || pid != 0 {
 		syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 		return pid, errno

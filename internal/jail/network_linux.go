@@ -277,9 +277,6 @@ func (s *starter) startIn(n *network, name string, argv []string, attr *os.ProcA
 // fork starts a process in the namespaces of users and the network of n, as only
 // a process of one thread can join them.
 func (s *starter) fork(n *network, name string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
-	if attr.Sys.UseCgroupFD {
-		return nil, unix.ENOSYS // and is asked again without
-	}
 	if s.forks == nil {
 		f, err := newForker(nil)
 		if err != nil {
@@ -291,12 +288,15 @@ func (s *starter) fork(n *network, name string, argv []string, attr *os.ProcAttr
 		path: name, args: argv, env: attr.Env, dir: attr.Dir, deathSignal: attr.Sys.Pdeathsig,
 		join: []int{int(n.user.Fd()), int(n.ns.Fd())},
 	}
+	if attr.Sys.UseCgroupFD {
+		sp.cgroup = attr.Sys.CgroupFD
+	}
 	for _, f := range attr.Files {
 		sp.fds = append(sp.fds, int(f.Fd()))
 	}
 	pid, at, err := s.forks.start(&sp)
 	if err != nil {
-		return nil, fmt.Errorf("fork/exec %s, step %d: %w", name, at, err)
+		return nil, fmt.Errorf("fork/exec %s, step %d: %w", name, at, err) // the caller knows a kernel that is too old by err
 	}
 	return os.FindProcess(pid)
 }

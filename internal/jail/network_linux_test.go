@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -93,8 +94,9 @@ func TestJailsOfAWorkerShareItsNetwork(t *testing.T) {
 	}
 }
 
-// networks lists the network namespaces of all processes and of this program's
-// descriptors, by name.
+// networks lists the network namespaces but this program's that any process is in
+// or has a descriptor of, by name. Nothing else keeps one: a mount of one would show
+// in the host's table, and nothing of jail's mounts there.
 func networks(t *testing.T) map[string]bool {
 	t.Helper()
 	own, err := os.Readlink("/proc/self/ns/net")
@@ -102,7 +104,7 @@ func networks(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	links, _ := filepath.Glob("/proc/[0-9]*/ns/net")
-	fds, _ := filepath.Glob("/proc/self/fd/*")
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
 	found := map[string]bool{}
 	for _, l := range append(links, fds...) {
 		if name, err := os.Readlink(l); err == nil && strings.HasPrefix(name, "net:[") && name != own {
@@ -296,5 +298,38 @@ func TestListenWhileTheJailCloses(t *testing.T) {
 			t.Error(err)
 		}
 		wg.Wait()
+	}
+}
+
+func TestNetworksApart(t *testing.T) {
+	t.Parallel()
+	h := open(t, jail.Options{Driver: jail.ApartDriver()})
+	if names := h.Degraded(); !slices.Contains(names, "net-per-session") {
+		t.Errorf("Degraded() = %q, want net-per-session", names)
+	}
+	p := policy(t, h)
+	ended := make(chan error, 3)
+	p.Proxy = greeter(ended)
+	one, two := newJailOf(t, h, p), newJailOf(t, h, p)
+	serveInside(t, one, jail.Cmd{})
+	if got := sh(t, two, askInside); !strings.HasSuffix(got, " 7\n") {
+		t.Errorf("another jail reaches %q", got)
+	}
+	for _, c := range []jail.Cmd{{}, {NestedUserNS: true}} {
+		c.Path, c.Args = "curl", []string{"-sS", "http://example.com/"}
+		if out, err := run(t, two, c); err != nil || out != "you asked for http://example.com/" {
+			t.Errorf("its proxy: %q, %v", out, err)
+		}
+	}
+	if _, _, err := two.Listen(t.Context()); !errors.Is(err, jail.ErrUnavailable) {
+		t.Errorf("Listen() = %v, want ErrUnavailable", err)
+	}
+	if err := errors.Join(one.Close(), two.Close()); err != nil {
+		t.Error(err)
+	}
+	for range cap(ended) {
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("serving ended with %v", err)
+		}
 	}
 }

@@ -212,6 +212,19 @@ func TestKillingTheHostProgramLeavesNothing(t *testing.T) {
 	}
 	const want = 2 * 3 * 3 // levels, jails, processes in each
 	eventually(t, 10*time.Second, "everything runs", func() bool { return len(withArg0(name)) == want })
+	nets := map[string]bool{}
+	own, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range withArg0(name) {
+		if net, err := os.Readlink("/proc/" + pid + "/ns/net"); err == nil && net != own {
+			nets[net] = true
+		}
+	}
+	if len(nets) != 3 { // of the three confined jails
+		t.Errorf("the programs are in the networks %v, want 3", nets)
+	}
 	before := time.Now()
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -219,6 +232,14 @@ func TestKillingTheHostProgramLeavesNothing(t *testing.T) {
 	eventually(t, 2*time.Second, "everything is gone", func() bool { return len(withArg0(name)) == 0 })
 	t.Logf("gone after %v", time.Since(before))
 	cmd.Wait() // it was killed: the error says nothing new
+	eventually(t, 2*time.Second, "no network namespace is left", func() bool {
+		for net := range networks(t) {
+			if nets[net] {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // helperTemp is a directory for a helper's workspaces, which it cannot remove.
