@@ -11,7 +11,11 @@ import (
 // Tools are the typed handles of the tools.
 type Tools struct {
 	Run       *sandbox.Tool[RunInput, RunOutput]
+	Reset     *sandbox.Tool[ResetInput, ResetOutput]
 	Variables *sandbox.Tool[VariablesInput, VariablesOutput]
+	Interrupt *sandbox.Tool[InterruptInput, InterruptOutput]
+	Install   *sandbox.Tool[InstallInput, InstallOutput]
+	Languages *sandbox.Tool[LanguagesInput, LanguagesOutput]
 }
 
 // Register adds the backend and its tools to r. Faults are recorded in r.
@@ -34,7 +38,11 @@ func Register(r *sandbox.Registry, cfg Config) Tools {
 		Run: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "run", Description: runText}, func(ctx context.Context, call sandbox.Call, s *Session, in RunInput) (RunOutput, error) {
 			return s.run(ctx, call, in)
 		}),
+		Reset:     sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "reset", Description: resetText, Concurrent: true, Idempotent: true}, sandbox.Method((*Session).Reset)),
 		Variables: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "variables", Description: variablesText, ReadOnly: true}, sandbox.Method((*Session).Variables)),
+		Interrupt: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "interrupt", Description: interruptText, Concurrent: true}, sandbox.Method((*Session).Interrupt)),
+		Install:   sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "install", Description: installText, Idempotent: true}, sandbox.Method((*Session).Install)),
+		Languages: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "languages", Description: languagesText, Concurrent: true, ReadOnly: true}, sandbox.Method((*Session).Languages)),
 	}
 }
 
@@ -44,5 +52,9 @@ const (
 		"An exception is a normal result: see error, and return_code. Top-level await works. matplotlib figures and HTML of data frames come in outputs; images are also files in the workspace. " +
 		"Nobody can type: input() fails. Code that runs longer than timeout is interrupted (timed_out), which keeps the variables. If restarted is true the interpreter died and the variables of earlier calls are gone; restart_reason says why. " +
 		"If an output is long its middle is left out and the whole is in the workspace file output_path."
+	resetText     = "End the session's interpreter, also while code runs in it. The next call gets a fresh one without variables."
 	variablesText = "List the variables, functions and modules that code has defined in the session's interpreter, with their types and the beginning of their values."
+	interruptText = "Interrupt the code that runs in the session's interpreter; its variables stay. Works while run waits."
+	installText   = "Install packages into the workspace with pip (python) or npm (javascript), where code finds them at once. Needs a network, except for files and directories of the workspace."
+	languagesText = "List the languages that run can run, and which interpreters run already."
 )

@@ -42,7 +42,7 @@ func (d *driven) ready(ctx context.Context) (*proc, error) {
 		d.drop(p, howEnded(p.ended)+" between two calls")
 	}
 	if d.s.closing.Load() {
-		return nil, sandbox.Errorf(sandbox.ErrSessionLost, "the session is being closed")
+		return nil, errClosing()
 	}
 	env := *d.s.env.Load()
 	home, err := env.Home(ctx)
@@ -59,7 +59,7 @@ func (d *driven) ready(ctx context.Context) (*proc, error) {
 	closing := d.s.closing.Load()
 	d.mu.Unlock()
 	if closing { // close has not seen it
-		return nil, errors.Join(sandbox.Errorf(sandbox.ErrSessionLost, "the session is being closed"), p.close())
+		return nil, errors.Join(errClosing(), p.close())
 	}
 	return p, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,16 @@ func pythonDriver() driver {
 	}}
 }
 
+//go:embed driver.js
+var javascriptSource []byte
+
+func javascriptDriver() driver {
+	return driver{source: javascriptSource, breaker: true, boot: func(n int) []string {
+		return []string{"-e", fmt.Sprintf("(()=>{const b=Buffer.alloc(%d);for(let n=0;n<b.length;)n+=require('fs').readSync(3,b,n,b.length-n);"+
+			"new (require('vm').Script)(b.toString(),{filename:'<driver>'}).runInThisContext()(require,s=>import(s))})()", n)}
+	}}
+}
+
 // proc is an interpreter process with a driver in it.
 type proc struct {
 	p       *sandbox.Process
@@ -59,12 +70,14 @@ type proc struct {
 	exited chan struct{} // closed once ended is set
 	ended  error
 
-	mu   sync.Mutex // guards busy; held while a signal is sent
+	mu   sync.Mutex // guards what follows; held while a signal is sent
 	busy bool       // a request is being answered
+	id   uint32     // of the last request
 }
 
 // request is what a driver is asked.
 type request struct {
+	ID   uint32 `json:"id"` // counts the requests to a process; not 0
 	Op   string `json:"op"`
 	Code string `json:"code"`
 	Max  int    `json:"max"`           // characters of a text
@@ -92,7 +105,7 @@ func startProc(ctx context.Context, env sandbox.Env, d driver, program string, e
 	if err != nil {
 		return nil, err
 	}
-	uid, _, err := workspaceOwner(ws)
+	uid, err := owner(ws)
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +191,10 @@ type outcome struct {
 // ask sends a request and waits for the answer. After limit, or when ctx ends,
 // the code is interrupted, and killed if that does not help.
 func (p *proc) ask(ctx context.Context, r request, limit time.Duration) outcome {
+	p.mu.Lock()
+	p.id++
+	r.ID = p.id
+	p.mu.Unlock()
 	frame, err := encodeFrame(r)
 	if err != nil {
 		return outcome{err: err}
@@ -286,7 +303,7 @@ func (p *proc) interrupt() bool {
 	}
 	if p.breaker != nil {
 		_ = p.breaker.SetWriteDeadline(time.Now().Add(time.Second))
-		_, err := p.breaker.Write([]byte{1})
+		_, err := p.breaker.Write(binary.BigEndian.AppendUint32(nil, p.id))
 		return err == nil
 	}
 	return p.p.Signal(syscall.SIGINT) == nil

@@ -4,9 +4,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"syscall"
 	"time"
+
+	"github.com/agentflow-go/sandbox"
 )
 
 const (
@@ -15,88 +15,56 @@ const (
 	maxFile    = 256 << 20
 )
 
-// file is a new file in the workspace, made by the first write. A hostile
-// process may be at work there: everything goes through an os.Root, and only a
-// file that did not exist is written.
+// file is a new file in the workspace, made by the first write.
 type file struct {
 	s    *Session
 	kind string // begins its name
 	ext  string // ends it
-	f    *os.File
-	path string // relative to the workspace
+	w    *sandbox.FileWriter
 	size int64
+	full error // it ends before what was written does
 	err  error
 }
 
 // Write never fails, so that what is printed goes on; close tells of a fault.
-func (w *file) Write(p []byte) {
-	if w.f == nil && w.err == nil {
-		w.err = w.create()
+func (f *file) Write(p []byte) {
+	if f.w == nil && f.err == nil {
+		f.err = f.create()
 	}
-	if w.err != nil || len(p) == 0 {
+	if f.err != nil || f.full != nil || len(p) == 0 {
 		return
 	}
-	if w.size+int64(len(p)) > maxFile {
-		p = p[:max(0, maxFile-w.size)]
-		w.err = fmt.Errorf("output files are limited to %d bytes", maxFile)
+	if f.size+int64(len(p)) > maxFile {
+		p = p[:max(0, maxFile-f.size)]
+		f.full = fmt.Errorf("output files are limited to %d bytes", maxFile)
 	}
-	n, err := w.f.Write(p)
-	w.size += int64(n)
-	w.err = errors.Join(w.err, err)
+	n, err := f.w.Write(p)
+	f.size += int64(n)
+	f.err = err
 }
 
-func (w *file) create() error {
-	ws, err := w.s.env.Load().Workspace()
+func (f *file) create() error {
+	files, err := f.s.env.Load().Files()
 	if err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(ws)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	uid, gid, err := workspaceOwner(ws)
-	if err != nil {
-		return err
-	}
-	give := os.Geteuid() == 0 && uid != 0 // else it is ours already
-	if err := root.Mkdir(outputsDir, 0o755); err == nil && give {
-		if err := root.Lchown(outputsDir, uid, gid); err != nil {
-			return err
+	name := fmt.Sprintf("%s/%s-%s-%s%s", outputsDir, f.kind, time.Now().UTC().Format("20060102-150405"), rand.Text()[:6], f.ext)
+	f.w, err = files.Create(name, sandbox.CreateOptions{Exclusive: true, Parents: true})
+	return err
+}
+
+// close finishes the file and returns its path, "" if there is none. With a path
+// the error says that the file ends early.
+func (f *file) close() (string, error) {
+	if f.w == nil || f.err != nil {
+		if f.w != nil {
+			f.err = errors.Join(f.err, f.w.Close())
 		}
+		return "", f.err
 	}
-	name := fmt.Sprintf("%s/%s-%s-%s%s", outputsDir, w.kind, time.Now().UTC().Format("20060102-150405"), rand.Text()[:6], w.ext)
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
+	info, err := f.w.Commit()
 	if err != nil {
-		return err
+		return "", err
 	}
-	if give {
-		if err := f.Chown(uid, gid); err != nil {
-			f.Close()
-			return err
-		}
-	}
-	w.f, w.path = f, name
-	return nil
-}
-
-// close returns the file's path, "" if there is none.
-func (w *file) close() (string, error) {
-	if w.f != nil {
-		w.err = errors.Join(w.err, w.f.Close())
-	}
-	return w.path, w.err
-}
-
-// workspaceOwner returns the user that the worker's processes run as.
-func workspaceOwner(dir string) (uid, gid int, err error) {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return 0, 0, err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, 0, errors.New("the owner of the workspace is unknown")
-	}
-	return int(st.Uid), int(st.Gid), nil
+	return info.Path, f.full
 }

@@ -116,6 +116,12 @@ func (s *Session) close() error {
 
 // engine makes what runs a language.
 func (s *Session) engine(language string) engine {
+	switch language {
+	case bash:
+		return &shell{s: s}
+	case javascript:
+		return &driven{s: s, language: language, driver: javascriptDriver()}
+	}
 	return &driven{s: s, language: language, driver: pythonDriver()}
 }
 

@@ -166,3 +166,16 @@ func pipe(uid int, hostWrites bool) (host, theirs *os.File, err error) {
 	}
 	return os.NewFile(uintptr(ours), "pipe"), os.NewFile(uintptr(other), "pipe"), nil
 }
+
+// owner returns the user that a worker's processes run as: its directory's.
+func owner(dir string) (uid int, err error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return 0, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, errors.New("the owner of the workspace is unknown")
+	}
+	return int(st.Uid), nil
+}

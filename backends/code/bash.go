@@ -1,0 +1,267 @@
+package code
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/term"
+)
+
+// shell is the engine of bash. It runs in the terminal that package term gives
+// shells, with standard error apart and nothing to read.
+type shell struct {
+	s *Session
+
+	mu    sync.Mutex // guards what follows
+	sh    *term.Shell
+	stop  context.CancelFunc // interrupts the running call; nil: none runs
+	given map[string]bool    // names that a fresh shell has
+}
+
+var _ engine = (*shell)(nil)
+
+func (b *shell) warm(ctx context.Context) error {
+	_, err := b.ready(ctx)
+	return err
+}
+
+func (b *shell) ready(ctx context.Context) (*term.Shell, error) {
+	b.mu.Lock()
+	sh := b.sh
+	b.mu.Unlock()
+	if sh != nil {
+		return sh, nil
+	}
+	if b.s.closing.Load() {
+		return nil, errClosing()
+	}
+	home, err := b.s.env.Load().Home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sh, err = term.Open(ctx, term.Options{
+		Start: b.start, Bash: b.s.set.interpreter(bash), Dir: home, SeparateStderr: true,
+		Env: append(b.s.set.environ(home), "PAGER=cat", "GIT_PAGER=cat"), Grace: interruptGrace, Hold: maxHeld,
+	})
+	if err != nil {
+		b.s.lost(err)
+		return nil, err
+	}
+	given := map[string]bool{}
+	vars, _, err := listShell(ctx, sh, nil)
+	for _, v := range vars {
+		given[v.Name] = true
+	}
+	b.mu.Lock()
+	b.sh, b.given = sh, given
+	closing := b.s.closing.Load()
+	b.mu.Unlock()
+	if closing { // close has not seen it
+		err = errClosing()
+	}
+	if err != nil {
+		_, cerr := b.reset()
+		return nil, errors.Join(err, cerr)
+	}
+	return sh, nil
+}
+
+func errClosing() error {
+	return sandbox.Errorf(sandbox.ErrSessionLost, "the session is being closed")
+}
+
+// start starts a process of the terminal's in the worker's jail.
+func (b *shell) start(ctx context.Context, sp term.Spec) (term.Process, error) {
+	p, err := b.s.env.Load().Start(ctx, sandbox.Cmd{
+		Path: sp.Path, Args: sp.Args, Dir: sp.Dir, Env: sp.Env, Files: sp.Files,
+		TTY: sp.TTY, Stdout: sp.Stdout, Stderr: sp.Stderr,
+	})
+	if err != nil {
+		b.s.lost(err)
+		return nil, err
+	}
+	return shellProcess{p, b.s}, nil
+}
+
+// shellProcess is a process whose status has the form that a shell gives it.
+type shellProcess struct {
+	*sandbox.Process
+	s *Session
+}
+
+func (p shellProcess) Wait() error {
+	err := p.Process.Wait()
+	e, ok := errors.AsType[*sandbox.ExitError](err)
+	if !ok {
+		return err
+	}
+	p.s.lost(err)
+	if n, ok := e.Signal.(syscall.Signal); ok && n != 0 {
+		return term.ExitStatus(128 + int(n))
+	}
+	return term.ExitStatus(e.Code)
+}
+
+func (b *shell) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, error) {
+	sh, err := b.ready(ctx)
+	if err != nil {
+		return RunOutput{}, err
+	}
+	if strings.Contains(c.code, "\x00") {
+		return RunOutput{}, sandbox.Errorf(sandbox.ErrInvalidInput, "/code: %w; write \\0 in the language of the program that needs it", term.ErrNUL)
+	}
+	stoppable, stop := context.WithCancel(ctx)
+	defer stop()
+	b.setStop(stop)
+	defer b.setStop(nil)
+	live := call.Listening()
+	captures := map[term.Stream]*capture{}
+	decoders := map[term.Stream]*decoder{}
+	for _, st := range []term.Stream{term.Stdout, term.Stderr} {
+		captures[st] = newCapture(c.maxOutput, func() *file { return &file{s: b.s, kind: "bash-" + string(st), ext: ".txt"} })
+		decoders[st] = &decoder{}
+	}
+	emit := func(st term.Stream, text string) {
+		if live && text != "" {
+			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: string(st), Text: text})
+		}
+	}
+	res, err := sh.Run(stoppable, term.Command{
+		Text: withoutInput(c.code), Timeout: c.timeout, MaxOutput: 1,
+		Spill: func(term.Stream) (io.Writer, error) { return io.Discard, nil },
+		OnOutput: func(st term.Stream, p []byte) {
+			captures[st].write(p)
+			if live {
+				emit(st, decoders[st].next(p))
+			}
+		},
+	})
+	for st, d := range decoders {
+		emit(st, d.rest())
+	}
+	out := RunOutput{
+		Language: bash, Outputs: []Output{}, ReturnCode: res.ExitCode, TimedOut: res.TimedOut,
+		ExecutionTimeMS: float64(res.Duration.Microseconds()) / 1000,
+		Restarted:       res.Restarted, RestartReason: res.Reason,
+	}
+	interrupted := err != nil && errors.Is(err, context.Canceled) && ctx.Err() == nil
+	switch {
+	case res.TimedOut:
+		out.ReturnCode, out.Error = -1, &CellError{Name: "TimedOut", Value: "Code timed out after " + c.timeout.String()}
+	case interrupted:
+		out.ReturnCode, out.Error, err = 130, &CellError{Name: "Interrupted", Value: "the code was interrupted"}, nil
+	case res.Restarted:
+		out.Error = &CellError{Name: "InterpreterDied", Value: res.Reason}
+	}
+	var cut [2]bool
+	out.Stdout, out.OutputPath, cut[0] = captures[term.Stdout].text()
+	out.Stderr, out.StderrPath, cut[1] = captures[term.Stderr].text()
+	out.Truncated = cut[0] || cut[1]
+	if errors.Is(err, term.ErrClosed) {
+		if b.s.closing.Load() {
+			return out, sandbox.Errorf(sandbox.ErrSessionLost, "%w", err)
+		}
+		out.Error, out.ReturnCode, err = &CellError{Name: "Reset", Value: "the interpreter was reset while the code ran"}, -1, nil
+		out.Restarted, out.RestartReason = true, out.Error.Value
+	}
+	return out, err
+}
+
+// withoutInput makes code that reads nothing from the terminal, where nobody
+// types. Code without a command stays as it is: braces need one.
+func withoutInput(code string) string {
+	for line := range strings.Lines(code) {
+		if l := strings.TrimSpace(line); l != "" && !strings.HasPrefix(l, "#") {
+			return "{\n" + code + "\n} </dev/null"
+		}
+	}
+	return code
+}
+
+func (b *shell) setStop(stop context.CancelFunc) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stop = stop
+}
+
+// listText prints the names of variables and functions with what they are and
+// the beginning of their values, in a subshell that leaves nothing behind.
+const listText = `(for n in $(compgen -v); do
+declare -n r=$n 2>/dev/null || continue
+case ${r@a} in *A*) t=map v="${r[*]:0:50}";; *a*) t=array v="${r[*]:0:50}";; *i*) t=integer v=$r;; *) t=string v=$r;; esac
+printf '%s\037%s\037%s\036' "$n" $t "${v:0:200}"
+done
+for n in $(compgen -A function); do printf '%s\037function\037\036' "$n"; done) 2>/dev/null </dev/null`
+
+// listShell lists the names in a shell, without those that are given.
+func listShell(ctx context.Context, sh *term.Shell, given map[string]bool) (vars []Variable, left int, err error) {
+	res, err := sh.Run(ctx, term.Command{Text: listText, Timeout: previewLimit, MaxOutput: 1 << 20})
+	if err != nil {
+		return nil, 0, err
+	}
+	for item := range bytes.SplitSeq(res.Stdout.Head, []byte{0o36}) {
+		f := strings.Split(strings.ToValidUTF8(string(item), "\uFFFD"), "\x1f")
+		if len(f) != 3 || given[f[0]] || f[0] == "n" || f[0] == "r" || f[0] == "t" || f[0] == "v" {
+			continue
+		}
+		if len(vars) == maxVariables {
+			left++
+			continue
+		}
+		vars = append(vars, Variable{Name: f[0], Type: f[1], Preview: f[2]})
+	}
+	slices.SortFunc(vars, func(a, b Variable) int { return strings.Compare(a.Name, b.Name) })
+	return vars, left, nil
+}
+
+func (b *shell) variables(ctx context.Context) ([]Variable, int, error) {
+	b.mu.Lock()
+	sh, given := b.sh, b.given
+	b.mu.Unlock()
+	if sh == nil {
+		return nil, 0, nil
+	}
+	return listShell(ctx, sh, given)
+}
+
+// refresh has nothing to do: bash looks a program up when it is called.
+func (b *shell) refresh(context.Context) error { return nil }
+
+func (b *shell) interrupt() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stop == nil {
+		return false
+	}
+	b.stop()
+	return true
+}
+
+func (b *shell) reset() (bool, error) {
+	b.mu.Lock()
+	sh := b.sh
+	b.sh = nil
+	b.mu.Unlock()
+	if sh == nil {
+		return false, nil
+	}
+	return true, sh.Close()
+}
+
+func (b *shell) status() (bool, string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sh != nil, ""
+}
+
+func (b *shell) close() error {
+	_, err := b.reset()
+	return err
+}
