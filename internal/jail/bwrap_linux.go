@@ -39,11 +39,7 @@ func (d *bwrapDriver) Open(_ context.Context, s *Site) (err error) {
 	}
 	if s.users {
 		if d.stage, err = newStaging(s.starter); err != nil {
-			return &UnavailableError{
-				Level: levelBwrap, Err: err,
-				Reason: "root may not make a mount namespace here: " + err.Error(),
-				Remedy: "run the program as an ordinary user, or with CAP_SYS_ADMIN; " + containerRemedy,
-			}
+			return noStage(levelBwrap, err)
 		}
 	}
 	if d.fixed, err = fixtureArgs(); err != nil {
@@ -197,17 +193,12 @@ func fixtureArgs() (args []string, err error) {
 // procMasks are the options that mask what the host's /proc has of procFiles and
 // procDirs.
 func procMasks() (args []string) {
-	for _, name := range procFiles {
-		path := "/proc/" + name
-		if _, err := os.Lstat(path); err == nil {
-			args = append(args, "--ro-bind", "/dev/null", path)
-		}
+	files, dirs := procMasked()
+	for _, path := range files {
+		args = append(args, "--ro-bind", "/dev/null", path)
 	}
-	for _, name := range procDirs {
-		path := "/proc/" + name
-		if _, err := os.Lstat(path); err == nil {
-			args = append(args, "--tmpfs", path, "--remount-ro", path)
-		}
+	for _, path := range dirs {
+		args = append(args, "--tmpfs", path, "--remount-ro", path)
 	}
 	return args
 }

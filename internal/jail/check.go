@@ -94,9 +94,10 @@ func checkDegraded(names []string) error {
 }
 
 const (
-	levelAuto  = "auto"
-	levelBwrap = "bwrap"
-	levelNone  = "none"
+	levelAuto   = "auto"
+	levelBwrap  = "bwrap"
+	levelNative = "native"
+	levelNone   = "none"
 )
 
 // checkLevel returns the level that name stands for, "auto" included.
@@ -104,10 +105,10 @@ func checkLevel(name string) (string, error) {
 	switch name {
 	case "":
 		return levelAuto, nil
-	case levelAuto, levelBwrap, levelNone:
+	case levelAuto, levelBwrap, levelNative, levelNone:
 		return name, nil
-	case "native", "gvisor", "docker":
-		return "", &UnavailableError{Level: name, Reason: "this level does not exist yet", Remedy: "use auto, bwrap or none"}
+	case "gvisor", "docker":
+		return "", &UnavailableError{Level: name, Reason: "this level does not exist yet", Remedy: "use auto, bwrap, native or none"}
 	}
-	return "", fmt.Errorf("jail: unknown level %q, want auto, bwrap or none", name)
+	return "", fmt.Errorf("jail: unknown level %q, want auto, bwrap, native or none", name)
 }

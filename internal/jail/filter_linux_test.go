@@ -55,10 +55,11 @@ for line in sys.argv[1:]:
         print(errno.errorcode[e.errno])
 `
 
-func TestForbiddenCalls(t *testing.T) {
-	t.Parallel()
+func TestForbiddenCalls(t *testing.T) { eachConfined(t, testForbiddenCalls) }
+
+func testForbiddenCalls(t *testing.T, h *jail.Host) {
 	requireAMD64(t)
-	j := newJail(t, open(t, jail.Options{Level: "bwrap"}))
+	j := newJail(t, h)
 	args := []string{"-c", pythonCalls}
 	for _, tt := range forbiddenTests {
 		args = append(args, tt.python)
@@ -85,9 +86,9 @@ func requireAMD64(t *testing.T) {
 // seccompMode is what a program's status says: 0 none, 2 a filter.
 const seccompMode = `while read -r key value; do if test "$key" = Seccomp:; then echo "$value"; fi; done </proc/self/status`
 
-func TestEveryProgramHasTheFilter(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestEveryProgramHasTheFilter(t *testing.T) { eachConfined(t, testEveryProgramHasTheFilter) }
+
+func testEveryProgramHasTheFilter(t *testing.T, h *jail.Host) {
 	j := newJail(t, h)
 	for name, c := range map[string]jail.Cmd{
 		"a program":                {},
@@ -136,10 +137,10 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-func TestPtraceIsAnOption(t *testing.T) {
-	t.Parallel()
+func TestPtraceIsAnOption(t *testing.T) { eachConfined(t, testPtraceIsAnOption) }
+
+func testPtraceIsAnOption(t *testing.T, h *jail.Host) {
 	requireAMD64(t)
-	h := open(t, jail.Options{Level: "bwrap"})
 	p := policy(t, h)
 	p.Ptrace = true
 	// A parent that stops its child and reads a register of it.
@@ -298,12 +299,12 @@ w.on("message", () => {
 	},
 }
 
-func TestWorkGoesOn(t *testing.T) {
-	t.Parallel()
+func TestWorkGoesOn(t *testing.T) { eachConfined(t, testWorkGoesOn) }
+
+func testWorkGoesOn(t *testing.T, h *jail.Host) {
 	if testing.Short() {
 		t.Skip("not in a short run: it compiles and starts a lot")
 	}
-	h := open(t, jail.Options{Level: "bwrap"})
 	for _, tt := range workTests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

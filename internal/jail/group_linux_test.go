@@ -105,10 +105,10 @@ func TestMemoryHogIsKilledAlone(t *testing.T) {
 
 // TestFilesInMemoryAreMemory fills a tmpfs instead, which no process's death
 // frees: it is smaller than the memory, unless its size was set.
-func TestFilesInMemoryAreMemory(t *testing.T) {
-	t.Parallel()
+func TestFilesInMemoryAreMemory(t *testing.T) { eachConfined(t, testFilesInMemoryAreMemory) }
+
+func testFilesInMemoryAreMemory(t *testing.T, h *jail.Host) {
 	needGroups(t)
-	h := open(t, jail.Options{Level: "bwrap"})
 	p := policy(t, h)
 	p.Limits.Memory = memory
 	const fill = `head -c 400M /dev/zero >/tmp/x; head -c 400M /dev/zero >/dev/shm/x; stat -c %s /tmp/x /dev/shm/x`
@@ -162,10 +162,10 @@ func TestProcessesAreLimited(t *testing.T) {
 	})
 }
 
-func TestLimitsAreTotalsOfAWorker(t *testing.T) {
-	t.Parallel()
+func TestLimitsAreTotalsOfAWorker(t *testing.T) { eachConfined(t, testLimitsAreTotalsOfAWorker) }
+
+func testLimitsAreTotalsOfAWorker(t *testing.T, h *jail.Host) {
 	needGroups(t)
-	h := open(t, jail.Options{Level: "bwrap"})
 	p := policy(t, h)
 	p.Limits.Memory = 256 << 20
 	a, b := newJailOf(t, h, p), newJailOf(t, h, p)

@@ -117,6 +117,8 @@ func pick(o Options) (Driver, error) {
 		return nil, err
 	case level == levelNone:
 		return &noneDriver{}, nil
+	case level == levelNative:
+		return &nativeDriver{}, nil
 	}
 	return &bwrapDriver{path: o.Bwrap}, nil
 }

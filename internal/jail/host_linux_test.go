@@ -27,13 +27,14 @@ func TestLevels(t *testing.T) {
 			t.Errorf("level %q became %q, want bwrap", level, got)
 		}
 	}
-	if got := open(t, jail.Options{Level: "none"}).Level(); got != "none" {
-		t.Errorf("level none became %q", got)
+	for _, level := range []string{"native", "none"} {
+		if got := open(t, jail.Options{Level: level}).Level(); got != level {
+			t.Errorf("level %q became %q", level, got)
+		}
 	}
 	for level, want := range map[string]string{
-		"native": `jail: level "native": confinement is not available: this level does not exist yet; use auto, bwrap or none`,
-		"docker": `jail: level "docker": confinement is not available: this level does not exist yet; use auto, bwrap or none`,
-		"Bwrap":  `jail: unknown level "Bwrap", want auto, bwrap or none`,
+		"docker": `jail: level "docker": confinement is not available: this level does not exist yet; use auto, bwrap, native or none`,
+		"Bwrap":  `jail: unknown level "Bwrap", want auto, bwrap, native or none`,
 	} {
 		if _, err := jail.Open(t.Context(), jail.Options{Level: level}); err == nil || err.Error() != want {
 			t.Errorf("Open(%q) = %v, want %s", level, err, want)
@@ -178,9 +179,9 @@ func TestPolicyIsCheckedClosed(t *testing.T) {
 	}
 }
 
-func TestLimitsOfThePolicyHold(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestLimitsOfThePolicyHold(t *testing.T) { eachConfined(t, testLimitsOfThePolicyHold) }
+
+func testLimitsOfThePolicyHold(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
 	p.Limits, p.TmpSize, p.ShmSize = jail.Limits{Files: 20, Processes: 30}, 1<<20, 1<<20
 	j := newJailOf(t, h, p)
@@ -305,8 +306,9 @@ func TestLeftOverProcessesOfADirtyUserAreKilled(t *testing.T) {
 	}
 }
 
-func TestManyJailsLeakNothing(t *testing.T) {
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestManyJailsLeakNothing(t *testing.T) { eachConfinedInTurn(t, testManyJailsLeakNothing) }
+
+func testManyJailsLeakNothing(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
 	once := func() error {
 		j, err := h.NewJail(t.Context(), p)

@@ -74,9 +74,9 @@ func TestWhatWasPassedForReadingStaysSo(t *testing.T) {
 	}
 }
 
-func TestWritingWhereItIsAllowed(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestWritingWhereItIsAllowed(t *testing.T) { eachConfined(t, testWritingWhereItIsAllowed) }
+
+func testWritingWhereItIsAllowed(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
 	j := newJailOf(t, h, p)
 	// In the workspace with directories, in /tmp and /dev/shm, in /proc.
@@ -105,9 +105,10 @@ func TestWritingWhereItIsAllowed(t *testing.T) {
 
 // Programs that were started one by one are one worker's and may look at each
 // other: lsof, fuser and debuggers find nothing otherwise.
-func TestProgramsOfAJailSeeEachOther(t *testing.T) {
-	t.Parallel()
-	j := newJail(t, open(t, jail.Options{Level: "bwrap"}))
+func TestProgramsOfAJailSeeEachOther(t *testing.T) { eachConfined(t, testProgramsOfAJailSeeEachOther) }
+
+func testProgramsOfAJailSeeEachOther(t *testing.T, h *jail.Host) {
+	j := newJail(t, h)
 	p, err := j.Start(t.Context(), jail.Cmd{Path: "sleep", Args: []string{"1000"}, Env: []string{"SEEN=yes"}})
 	if err != nil {
 		t.Fatal(err)

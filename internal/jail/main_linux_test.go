@@ -34,7 +34,10 @@ func TestMain(m *testing.M) {
 }
 
 // levels are the ones that most tests run under.
-var levels = []string{"bwrap", "none"}
+var levels = []string{"bwrap", "native", "none"}
+
+// confined are those of them that confine.
+var confined = []string{"bwrap", "native"}
 
 // open opens a Host for the test.
 func open(t testing.TB, o jail.Options) *jail.Host {
@@ -125,6 +128,25 @@ func eachLevel(t *testing.T, f func(t *testing.T, h *jail.Host)) {
 			t.Parallel()
 			f(t, open(t, jail.Options{Level: level}))
 		})
+	}
+}
+
+// eachConfined runs f under every level that confines.
+func eachConfined(t *testing.T, f func(t *testing.T, h *jail.Host)) {
+	t.Helper()
+	for _, level := range confined {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			f(t, open(t, jail.Options{Level: level}))
+		})
+	}
+}
+
+// eachConfinedInTurn is eachConfined for what must not run beside others.
+func eachConfinedInTurn(t *testing.T, f func(t *testing.T, h *jail.Host)) {
+	t.Helper()
+	for _, level := range confined {
+		t.Run(level, func(t *testing.T) { f(t, open(t, jail.Options{Level: level})) })
 	}
 }
 

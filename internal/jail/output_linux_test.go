@@ -94,9 +94,9 @@ func TestFailingWriter(t *testing.T) {
 	}
 }
 
-func TestCancelledStart(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestCancelledStart(t *testing.T) { eachConfined(t, testCancelledStart) }
+
+func testCancelledStart(t *testing.T, h *jail.Host) {
 	j := newJail(t, h)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -68,9 +68,27 @@ func unavailable(complaint string, cause error) error {
 	} else if cause != nil {
 		e.Reason += ": " + cause.Error()
 	}
+	switch {
+	case strings.Contains(complaint, "Unknown option"):
+		e.Remedy = "install bubblewrap 0.8 or newer, with --bind-fd and --disable-userns (apt-get install bubblewrap)"
+	case hangs(cause):
+		e.Remedy = "bwrap hangs; run it by hand to see why: bwrap --unshare-user --ro-bind /usr /usr /usr/bin/true"
+	default:
+		e.Remedy = remedy(complaint, cause)
+	}
+	return e
+}
+
+func hangs(cause error) bool {
+	return errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, os.ErrDeadlineExceeded)
+}
+
+// remedy says what to do about a jail that could not be made, by what a driver
+// complains of.
+func remedy(complaint string, cause error) string {
 	has := func(parts ...string) bool {
 		for _, p := range parts {
-			if strings.Contains(complaint, p) {
+			if strings.Contains(strings.ToLower(complaint), p) {
 				return true
 			}
 		}
@@ -78,19 +96,19 @@ func unavailable(complaint string, cause error) error {
 	}
 	switch {
 	case cause != nil && strings.Contains(cause.Error(), "seccomp:"):
-		e.Remedy = filterRemedy
-	case has("Unknown option"):
-		e.Remedy = "install bubblewrap 0.8 or newer, with --bind-fd and --disable-userns (apt-get install bubblewrap)"
+		return filterRemedy
 	case has("mount proc"):
-		e.Remedy = "the /proc of this container is masked: " + containerRemedy
+		return "the /proc of this container is masked: " + containerRemedy
 	case has("find source path"):
-		e.Remedy = "the user that workers run as must be able to enter every directory above that path"
-	case has("namespace", "uid map", "gid map", "setgroups", "Operation not permitted", "Permission denied"):
-		e.Remedy = userNSRemedy()
-	case errors.Is(cause, context.DeadlineExceeded), errors.Is(cause, os.ErrDeadlineExceeded):
-		e.Remedy = "bwrap hangs; run it by hand to see why: bwrap --unshare-user --ro-bind /usr /usr /usr/bin/true"
+		return "the user that workers run as must be able to enter every directory above that path"
+	case has("function not implemented"):
+		return "use Linux 5.12 or newer; " + containerRemedy
+	case has("namespace", "uid map", "gid map", "uid_map", "gid_map", "setgroups", "operation not permitted", "permission denied"):
+		return userNSRemedy()
+	case hangs(cause):
+		return "a mount of this host hangs: look for one that does not answer with ls /usr /etc, or try another host"
 	}
-	return e
+	return ""
 }
 
 const filterRemedy = "use a kernel with CONFIG_SECCOMP_FILTER; " + containerRemedy

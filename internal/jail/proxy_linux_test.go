@@ -23,9 +23,9 @@ func greeter(ended chan<- error) func(net.Listener) {
 	}
 }
 
-func TestProxyIsServedByTheHost(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestProxyIsServedByTheHost(t *testing.T) { eachConfined(t, testProxyIsServedByTheHost) }
+
+func testProxyIsServedByTheHost(t *testing.T, h *jail.Host) {
 	ended := make(chan error, 2)
 	p := policy(t, h)
 	p.Proxy = greeter(ended)
@@ -53,9 +53,9 @@ s.bind(("127.0.0.1", 3128)); s.listen()' && test "$(cd /proc/self/fd && echo *)"
 	}
 }
 
-func TestOnlyAProxyIsAnnounced(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestOnlyAProxyIsAnnounced(t *testing.T) { eachConfined(t, testOnlyAProxyIsAnnounced) }
+
+func testOnlyAProxyIsAnnounced(t *testing.T, h *jail.Host) {
 	const look = `env | grep -i proxy | LC_ALL=C sort; grep -c 0100007F:0C38 /proc/net/tcp; true`
 	if got := sh(t, newJail(t, h), look); got != "0\n" {
 		t.Errorf("without a proxy there is %q", got)

@@ -43,6 +43,15 @@ func newStaging(s *starter) (*staging, error) {
 	return &staging{s: s}, nil
 }
 
+// noStage says why there is none.
+func noStage(level string, err error) error {
+	return &UnavailableError{
+		Level: level, Err: err,
+		Reason: "root may not make a mount namespace here: " + err.Error(),
+		Remedy: "run the program as an ordinary user, or with CAP_SYS_ADMIN; " + containerRemedy,
+	}
+}
+
 // put binds what f is on the stage and returns the path there. With what is
 // mounted below it, unless alone.
 func (st *staging) put(f *os.File, alone bool) (path string, err error) {

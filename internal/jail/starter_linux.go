@@ -54,17 +54,22 @@ func (s *starter) do(f func()) {
 	<-finished
 }
 
-// start runs os.StartProcess on the thread, so that the process begins in group
-// and in the network namespace n, unless they are nil. The process must not start another before finish, unless
-// that is nil too, was called; see [cgroup.Group.Start].
+// start runs os.StartProcess on the thread, in the network namespace n unless that
+// is nil; see run.
 func (s *starter) start(group *memberGroup, n *network, name string, argv []string, attr *os.ProcAttr) (p *os.Process, finish func() error, err error) {
-	begin := func() (*os.Process, error) { return s.startIn(n, name, argv, attr) }
+	return s.run(group, attr, func() (*os.Process, error) { return s.startIn(n, name, argv, attr) })
+}
+
+// run starts a process on the thread as attr says, so that it begins in group,
+// unless that is nil. The process must not start another before finish, unless
+// that is nil too, was called; see [cgroup.Group.Start].
+func (s *starter) run(group *memberGroup, attr *os.ProcAttr, start func() (*os.Process, error)) (p *os.Process, finish func() error, err error) {
 	s.do(func() {
 		if group == nil {
-			p, err = begin()
+			p, err = start()
 			return
 		}
-		p, finish, err = group.group.Start(attr, begin)
+		p, finish, err = group.group.Start(attr, start)
 	})
 	if p != nil && err != nil {
 		_ = p.Kill()

@@ -41,6 +41,19 @@ var (
 	procDirs  = [...]string{"acpi", "asound", "fs", "scsi"}
 )
 
+// procMasked are the paths of procFiles and procDirs that this host has.
+func procMasked() (files, dirs []string) {
+	there := func(names []string) (out []string) {
+		for _, name := range names {
+			if _, err := os.Lstat("/proc/" + name); err == nil {
+				out = append(out, "/proc/"+name)
+			}
+		}
+		return out
+	}
+	return there(procFiles[:]), there(procDirs[:])
+}
+
 // bind is a host path that a jail sees, by descriptor: what was checked is what
 // is bound, whatever happens to the path.
 type bind struct {

@@ -64,9 +64,9 @@ var viewTests = []struct{ name, script string }{
 	{"processes are limited and the jail survives", `for i in $(seq 400); do sleep 1000 & done 2>&1 | grep -m1 -q 'Resource temporarily unavailable'; kill -9 -1; true`},
 }
 
-func TestConfinedView(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestConfinedView(t *testing.T) { eachConfined(t, testConfinedView) }
+
+func testConfinedView(t *testing.T, h *jail.Host) {
 	j := newJail(t, h)
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
@@ -94,7 +94,10 @@ func TestConfinedView(t *testing.T) {
 }
 
 func TestNoDescriptorOfTheHostPasses(t *testing.T) {
-	h := open(t, jail.Options{Level: "bwrap"})
+	eachConfinedInTurn(t, testNoDescriptorOfTheHostPasses)
+}
+
+func testNoDescriptorOfTheHostPasses(t *testing.T, h *jail.Host) {
 	// A careless host program: descriptors without close-on-exec.
 	var fds []int
 	name := filepath.Join(t.TempDir(), "leaked")
@@ -162,9 +165,9 @@ func TestBwrapTellsNothing(t *testing.T) {
 	}
 }
 
-func TestWorkersDoNotSeeEachOther(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestWorkersDoNotSeeEachOther(t *testing.T) { eachConfined(t, testWorkersDoNotSeeEachOther) }
+
+func testWorkersDoNotSeeEachOther(t *testing.T, h *jail.Host) {
 	pa, pb := policy(t, h), policy(t, h)
 	a, b := newJailOf(t, h, pa), newJailOf(t, h, pb)
 	sh(t, b, "umask 077; echo of b >secret; sleep 1000 >/dev/null 2>&1 & python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.bind(\"/tmp/s\")'")
@@ -200,9 +203,9 @@ func TestWorkersDoNotSeeEachOther(t *testing.T) {
 	}
 }
 
-func TestNestedUserNSAndMounts(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestNestedUserNSAndMounts(t *testing.T) { eachConfined(t, testNestedUserNSAndMounts) }
+
+func testNestedUserNSAndMounts(t *testing.T, h *jail.Host) {
 	j := newJail(t, h)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("mounted"), 0o644); err != nil {

@@ -1,0 +1,308 @@
+package jail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// nativeDriver makes jails by this program's own means, where bwrap is missing.
+// It makes what bwrap makes, with the same system calls.
+type nativeDriver struct {
+	site     *Site
+	stage    *staging // nil where workers are the host program's own user
+	fixed    []fixture
+	files    []string // masked of /proc
+	dirs     []string // likewise
+	covered  []string // of /proc: not to be written to
+	lastCap  int
+	readOnly []Bind
+}
+
+// fixture is a [Fixture] with what has to be made for it.
+type fixture struct {
+	Fixture
+	dir bool
+}
+
+var _ Driver = (*nativeDriver)(nil)
+
+func (d *nativeDriver) Name() string { return levelNative }
+
+func (d *nativeDriver) Traits() Traits { return Traits{JoinsNet: true} }
+
+// Open prepares what all jails share.
+func (d *nativeDriver) Open(_ context.Context, s *Site) (err error) {
+	d.site = s
+	if s.users {
+		if d.stage, err = newStaging(s.starter); err != nil {
+			return noStage(levelNative, err)
+		}
+	}
+	fixed, err := Fixtures()
+	if err != nil {
+		return fmt.Errorf("jail: %w", err)
+	}
+	for _, f := range fixed {
+		own := fixture{Fixture: f}
+		if f.Link == "" {
+			st, err := os.Stat(f.Host)
+			if err != nil {
+				continue // a link that leads nowhere
+			}
+			own.dir = st.IsDir()
+		}
+		d.fixed = append(d.fixed, own)
+	}
+	d.files, d.dirs = procMasked()
+	for _, name := range []string{"sys", "irq", "bus"} {
+		if _, err := os.Lstat("/proc/" + name); err == nil {
+			d.covered = append(d.covered, name)
+		}
+	}
+	d.lastCap = 63
+	if b, err := os.ReadFile("/proc/sys/kernel/cap_last_cap"); err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+			d.lastCap = n
+		}
+	}
+	for _, path := range s.ReadOnly {
+		f, err := openPath(path, 0)
+		if err != nil {
+			return fmt.Errorf("jail: ReadOnly: %w", err)
+		}
+		d.readOnly = append(d.readOnly, Bind{File: f, Inside: path})
+	}
+	return nil
+}
+
+func (d *nativeDriver) Close() error {
+	var errs []error
+	for _, b := range d.readOnly {
+		errs = append(errs, b.File.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Launch starts the first process of one jail.
+func (d *nativeDriver) Launch(_ context.Context, s *Spec) (_ *First, err error) {
+	all := append(append([]Bind(nil), s.Binds...), d.readOnly...)
+	binds, clear, err := d.stage.all(all)
+	if err != nil {
+		return nil, err
+	}
+	first, err := d.start(s, binds)
+	if err != nil {
+		clear()
+		return nil, err
+	}
+	settled := first.Settled
+	first.Settled = func() { settled(); clear() }
+	return first, nil
+}
+
+func (d *nativeDriver) start(s *Spec, binds []bind) (_ *First, err error) {
+	streams, err := openStreams()
+	if err != nil {
+		return nil, err
+	}
+	defer streams.closeTheirs(&err)
+	sc, err := newScript()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			sc.close()
+		}
+	}()
+	files := streams.files(d.site.Program)
+	for _, b := range binds {
+		files = append(files, b.f)
+	}
+	flags := uintptr(unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP)
+	n := s.network
+	if n == nil {
+		flags |= unix.CLONE_NEWNET
+	}
+	other := credential(s.Identity.UID, s.Identity.GID) != nil
+	if n != nil {
+		files = append(files, n.ns)
+		if n.user != nil {
+			files = append(files, n.user)
+		}
+	}
+	sc.descriptors(files)
+	// What comes next waits until this program has put the process where it must
+	// be: it says so by one byte. The end of the socket is this program's.
+	var b [1]byte
+	sc.add(doSome, "wait for the host program", unix.SYS_READ, sockFD, unsafe.Pointer(&b), 1)
+	if n != nil {
+		at := sockFD + 2 + len(binds)
+		if n.user != nil {
+			sc.call("join the worker's user namespace", unix.SYS_SETNS, at+1, unix.CLONE_NEWUSER)
+		}
+		sc.call("join the worker's network", unix.SYS_SETNS, at, unix.CLONE_NEWNET)
+	}
+	if other {
+		// The namespaces are to be the worker's user's.
+		sc.call("leave the groups of root", unix.SYS_SETGROUPS, 0, 0)
+		sc.call("become the worker's group", unix.SYS_SETRESGID, s.Identity.GID, s.Identity.GID, s.Identity.GID)
+		sc.call("become the worker's user", unix.SYS_SETRESUID, s.Identity.UID, s.Identity.UID, s.Identity.UID)
+	}
+	if n != nil || other {
+		// What has become all that goes; the process that it makes is this
+		// program's child, as it would be itself.
+		sc.add(doFork, makeNamespaces, unix.SYS_CLONE, flags|uintptr(unix.CLONE_PARENT)|uintptr(unix.SIGCHLD), 0, 0, 0, 0)
+		flags = 0
+	}
+	sc.call("make a session", unix.SYS_SETSID)
+	sc.users(fmt.Sprintf("%d %d 1\n", UID, s.Identity.UID), fmt.Sprintf("%d %d 1\n", GID, s.Identity.GID))
+	sc.call("name the machine", unix.SYS_SETHOSTNAME, hostname, len(hostname))
+	if n == nil {
+		sc.loopback()
+	}
+	if err := d.view(sc, s, binds); err != nil {
+		return nil, err
+	}
+	sc.giveUp(d.lastCap)
+	sc.exec(exePath, marker)
+
+	p, err := d.fork(s, sc, flags, streams)
+	if err != nil {
+		return nil, d.explain(sc, "", err)
+	}
+	first := streams.first(p, func(complaint string, cause error) error { return d.explain(sc, complaint, cause) })
+	settled := first.Settled
+	first.Settled = func() { settled(); sc.close() }
+	return first, nil
+}
+
+// explain says why there is no jail.
+func (d *nativeDriver) explain(sc *script, complaint string, cause error) error {
+	e := &UnavailableError{Level: levelNative, Err: cause, Reason: "no jail could be made"}
+	failed := sc.failure()
+	if failed != nil {
+		e.Err, e.Reason = failed, failed.Error()
+	} else if cause != nil {
+		e.Reason += ": " + cause.Error()
+	}
+	if complaint != "" {
+		e.Reason += fmt.Sprintf(": %q", complaint)
+	}
+	e.Remedy = remedy(e.Reason, e.Err)
+	return e
+}
+
+// fork starts the script and returns the process that is to be the first one.
+func (d *nativeDriver) fork(s *Spec, sc *script, flags uintptr, streams *streams) (*os.Process, error) {
+	attr := &os.ProcAttr{}
+	p, finish, err := d.site.starter.run(s.group, attr, func() (*os.Process, error) {
+		dir := -1
+		if attr.Sys != nil && attr.Sys.UseCgroupFD {
+			dir = attr.Sys.CgroupFD
+		}
+		pid, err := sc.start(flags, dir)
+		if err != nil {
+			return nil, err
+		}
+		return os.FindProcess(pid) // a child that nobody has waited for: it is that one
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", makeNamespaces, err)
+	}
+	if finish != nil {
+		err = finish()
+	}
+	if err == nil {
+		_, err = streams.ours.Write([]byte{0})
+	}
+	if err != nil {
+		(&childBoss{p}).Abandon()
+		return nil, err
+	}
+	if flags != 0 {
+		return p, nil
+	}
+	if _, err := p.Wait(); err != nil {
+		return nil, err
+	}
+	if sc.said.child == 0 {
+		return nil, errors.New("the process that was to make the jail ended")
+	}
+	return os.FindProcess(int(sc.said.child))
+}
+
+// makeNamespaces is the step that a host refuses which has no user namespaces.
+const makeNamespaces = "make namespaces"
+
+// descriptors puts the child's descriptors in their places and closes all others.
+// Those after the first five close when it becomes the first process.
+func (s *script) descriptors(files []*os.File) {
+	tmp := make([]slot, len(files))
+	for i, f := range files {
+		s.keep = append(s.keep, f)
+		tmp[i] = s.get("duplicate a descriptor", unix.SYS_FCNTL, int(f.Fd()), unix.F_DUPFD_CLOEXEC, len(files))
+	}
+	for i := range files {
+		flags := 0
+		if i > 4 {
+			flags = unix.O_CLOEXEC
+		}
+		s.call("place a descriptor", unix.SYS_DUP3, tmp[i], i, flags)
+	}
+	s.call("close descriptors", unix.SYS_CLOSE_RANGE, len(files), int(^uint32(0)), 0)
+}
+
+// users writes the maps of a user namespace that the child has just made. It may
+// do so itself for its own user. Meanwhile its files in /proc must be its own.
+func (s *script) users(uids, gids string) {
+	s.call("be dumpable", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+	s.write("/proc/self/setgroups", "deny")
+	s.write("/proc/self/uid_map", uids)
+	s.write("/proc/self/gid_map", gids)
+	s.call("be not dumpable", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// loopback switches the network namespace's loopback on.
+func (s *script) loopback() {
+	req := &ifreq{name: [unix.IFNAMSIZ]byte{'l', 'o'}, flags: unix.IFF_UP | unix.IFF_RUNNING}
+	fd := s.get("open a socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	s.call("switch the loopback on", unix.SYS_IOCTL, fd, unix.SIOCSIFFLAGS, unsafe.Pointer(req))
+	s.call("close", unix.SYS_CLOSE, fd)
+}
+
+// giveUp leaves the child without any right, and without a way to have more. The
+// view and the namespaces belong to the user namespace that it leaves here; where
+// no further ones are allowed, this one is the last (see viewScript.proc).
+func (s *script) giveUp(lastCap int) {
+	s.call("make a user namespace", unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
+	s.users(fmt.Sprintf("%d %d 1\n", UID, UID), fmt.Sprintf("%d %d 1\n", GID, GID))
+	for c := 0; c <= lastCap; c++ {
+		s.call("drop a capability", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+	}
+	s.call("drop ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	head := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	s.call("drop capabilities", unix.SYS_CAPSET, unsafe.Pointer(head), unsafe.Pointer(new([2]unix.CapUserData)))
+	s.call("refuse new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+}
+
+// exec ends the script as the program at file, which dies with the thread that
+// started the script. If that is gone by now, so is the socket.
+func (s *script) exec(file string, args ...string) {
+	s.call("die with the host program", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL), 0, 0, 0)
+	var b [1]byte
+	s.add(doAlive, "look for the host program", unix.SYS_RECVFROM, sockFD, unsafe.Pointer(&b), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	argv := make([]uintptr, 0, len(args)+2)
+	for _, a := range append([]string{file}, args...) {
+		argv = append(argv, s.bytes(a))
+	}
+	argv = append(argv, 0)
+	s.call("execute", unix.SYS_EXECVE, path(file), unsafe.Pointer(&argv[0]), unsafe.Pointer(&argv[len(argv)-1]))
+}
