@@ -1,13 +1,11 @@
 package jail
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,87 +38,6 @@ type Host struct {
 	closed  bool
 	jails   map[*Jail]struct{}
 	workers map[*Identity]struct{} // not released
-}
-
-// Open picks the driver that o.Level names and probes it with a real jail that
-// tries what must not be possible. It fails closed, with an [UnavailableError]
-// that says what to do, when the level does not work here. ctx bounds the probe,
-// which takes [probeTime] at most; no process stays. The caller closes the Host.
-func Open(ctx context.Context, o Options) (_ *Host, err error) {
-	driver, err := pick(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkDegraded(o.AllowDegraded); err != nil {
-		return nil, err
-	}
-	h := &Host{driver: driver, degraded: o.AllowDegraded, dataDir: o.DataDir, log: o.Logger, volumes: o.Quota,
-		jails: map[*Jail]struct{}{}, workers: map[*Identity]struct{}{}}
-	if h.log == nil {
-		h.log = slog.New(slog.DiscardHandler)
-	}
-	if h.dataDir != "" {
-		if h.dataDir, err = filepath.Abs(h.dataDir); err != nil {
-			return nil, fmt.Errorf("jail: DataDir: %w", err)
-		}
-	}
-	for _, path := range o.ReadOnly {
-		if err := checkReadOnly(path, h.dataDir); err != nil {
-			return nil, err
-		}
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, h.Close())
-		}
-	}()
-	if h.spaces, err = namespaces(); err != nil {
-		return nil, fmt.Errorf("jail: %w", err)
-	}
-	if h.groups, err = cgroup.Open(cgroup.Options{}); err != nil {
-		return nil, fmt.Errorf("jail: %w", err)
-	}
-	h.starter = newStarter()
-	if h.self, err = sealedSelf(); err != nil {
-		return nil, fmt.Errorf("jail: copy of the program: %w", err)
-	}
-	confined := !driver.Traits().Unconfined
-	if confined {
-		if err := h.prepare(); err != nil {
-			return nil, err
-		}
-	}
-	site := &Site{Program: h.self, ReadOnly: o.ReadOnly, DataDir: h.dataDir, Log: h.log, starter: h.starter, users: h.uids != nil}
-	if err := driver.Open(ctx, site); err != nil {
-		return nil, err
-	}
-	h.traits = driver.Traits()
-	if confined {
-		if err := h.openNetworks(); err != nil {
-			return nil, err
-		}
-		if err := h.probe(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return h, nil
-}
-
-// pick returns the driver that the options name.
-func pick(o Options) (Driver, error) {
-	if o.Driver != nil {
-		return o.Driver, nil
-	}
-	level, err := checkLevel(o.Level)
-	switch {
-	case err != nil:
-		return nil, err
-	case level == levelNone:
-		return &noneDriver{}, nil
-	case level == levelNative:
-		return &nativeDriver{}, nil
-	}
-	return &bwrapDriver{path: o.Bwrap}, nil
 }
 
 // prepare sees to what every confined jail needs, whatever the driver.

@@ -75,7 +75,7 @@ func TestProbeFailsClosedWithARemedy(t *testing.T) {
 			if tt.script != "" {
 				path = fakeBwrap(t, tt.script)
 			}
-			h, err := jail.Open(t.Context(), jail.Options{Bwrap: path})
+			h, err := jail.Open(t.Context(), jail.Options{Level: "bwrap", Bwrap: path})
 			if err == nil {
 				h.Close()
 				t.Fatal("Open succeeded")

@@ -22,6 +22,7 @@ const helperVar = "JAIL_TEST_HELPER"
 
 var helpers = map[string]func(){
 	"host":   helperHost,
+	"open":   helperOpen,
 	"normal": func() { fmt.Println("normal program") },
 }
 

@@ -187,16 +187,17 @@ func (d *nativeDriver) start(s *Spec, binds []bind) (_ *First, err error) {
 // explain says why there is no jail.
 func (d *nativeDriver) explain(sc *script, complaint string, cause error) error {
 	e := &UnavailableError{Level: levelNative, Err: cause, Reason: "no jail could be made"}
-	failed := sc.failure()
-	if failed != nil {
+	if failed := sc.failure(); failed != nil {
 		e.Err, e.Reason = failed, failed.Error()
+	} else if refused, ok := errors.AsType[*scriptError](cause); ok {
+		e.Reason = refused.Error()
 	} else if cause != nil {
 		e.Reason += ": " + cause.Error()
 	}
 	if complaint != "" {
 		e.Reason += fmt.Sprintf(": %q", complaint)
 	}
-	e.Remedy = remedy(e.Reason, e.Err)
+	e.Remedy = remedy(levelNative, e.Reason, e.Err)
 	return e
 }
 
@@ -208,14 +209,14 @@ func (d *nativeDriver) fork(s *Spec, sc *script, flags uintptr, streams *streams
 		if attr.Sys != nil && attr.Sys.UseCgroupFD {
 			dir = attr.Sys.CgroupFD
 		}
-		pid, err := sc.start(flags, dir)
-		if err != nil {
-			return nil, err
+		pid, errno := sc.start(flags, dir)
+		if errno != 0 {
+			return nil, &scriptError{makeNamespaces, errno}
 		}
 		return os.FindProcess(pid) // a child that nobody has waited for: it is that one
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", makeNamespaces, err)
+		return nil, err
 	}
 	if finish != nil {
 		err = finish()

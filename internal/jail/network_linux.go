@@ -52,7 +52,7 @@ func (h *Host) openNetworks() error {
 	default:
 		// Namespaces of users may be a right that bwrap has and this program not.
 		h.ownNets = true
-		h.log.Warn("sessions of one worker do not share its network: this program may not make user namespaces", "error", err, "remedy", userNSRemedy())
+		h.log.Warn("sessions of one worker do not share its network: this program may not make user namespaces", "error", err, "remedy", userNSRemedy(h.Level(), false))
 	}
 	return nil
 }
@@ -195,7 +195,7 @@ func (j *Jail) Listen(ctx context.Context) (net.Listener, string, error) {
 		if j.h.traits.Unconfined {
 			e.Reason = "programs have the host's network"
 		} else if j.h.traits.JoinsNet {
-			e.Remedy = userNSRemedy()
+			e.Remedy = userNSRemedy(j.h.Level(), false)
 		}
 		return nil, "", e
 	}

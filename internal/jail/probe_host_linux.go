@@ -74,7 +74,7 @@ func unavailable(complaint string, cause error) error {
 	case hangs(cause):
 		e.Remedy = "bwrap hangs; run it by hand to see why: bwrap --unshare-user --ro-bind /usr /usr /usr/bin/true"
 	default:
-		e.Remedy = remedy(complaint, cause)
+		e.Remedy = remedy(levelBwrap, complaint, cause)
 	}
 	return e
 }
@@ -85,7 +85,7 @@ func hangs(cause error) bool {
 
 // remedy says what to do about a jail that could not be made, by what a driver
 // complains of.
-func remedy(complaint string, cause error) string {
+func remedy(level, complaint string, cause error) string {
 	has := func(parts ...string) bool {
 		for _, p := range parts {
 			if strings.Contains(strings.ToLower(complaint), p) {
@@ -104,7 +104,7 @@ func remedy(complaint string, cause error) string {
 	case has("function not implemented"):
 		return "use Linux 5.12 or newer; " + containerRemedy
 	case has("namespace", "uid map", "gid map", "uid_map", "gid_map", "setgroups", "operation not permitted", "permission denied"):
-		return userNSRemedy()
+		return userNSRemedy(level, has("no space left", "enospc"))
 	case hangs(cause):
 		return "a mount of this host hangs: look for one that does not answer with ls /usr /etc, or try another host"
 	}
@@ -116,8 +116,9 @@ const filterRemedy = "use a kernel with CONFIG_SECCOMP_FILTER; " + containerReme
 const containerRemedy = "with Docker run the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined " +
 	"--security-opt systempaths=unconfined; on Kubernetes give the pod hostUsers: false, procMount: Unmasked and an Unconfined seccomp profile"
 
-// userNSRemedy says how to allow user namespaces here.
-func userNSRemedy() string {
+// userNSRemedy says how to allow user namespaces here; full tells that there are
+// as many as may be.
+func userNSRemedy(level string, full bool) string {
 	is := func(path, value string) bool {
 		b, err := os.ReadFile(path)
 		return err == nil && strings.TrimSpace(string(b)) == value
@@ -128,13 +129,29 @@ func userNSRemedy() string {
 	}
 	if is("/proc/sys/user/max_user_namespaces", "0") {
 		out = append(out, "allow user namespaces: sysctl -w user.max_user_namespaces=15000")
+	} else if full {
+		out = append(out, "allow more user namespaces, here or in the user namespace around this one: sysctl -w user.max_user_namespaces=15000; "+
+			"if this program runs in a sandbox such as bwrap --disable-userns, run it outside")
 	}
 	if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-		out = append(out, "AppArmor restricts user namespaces: give /usr/bin/bwrap a profile with \"userns,\" "+
-			"(or, for the whole machine, sysctl -w kernel.apparmor_restrict_unprivileged_userns=0)")
+		what := "give /usr/bin/bwrap a profile with \"userns,\""
+		if level == levelNative {
+			what = "use level bwrap, and " + what + "; or give this program one, which what \"go run\" makes cannot have"
+		}
+		out = append(out, "AppArmor restricts user namespaces: "+what+
+			" (or, for the whole machine, sysctl -w kernel.apparmor_restrict_unprivileged_userns=0)")
+	}
+	if len(out) == 0 && filtered() {
+		out = append(out, "a filter of system calls, as containers have, forbids user namespaces: "+containerRemedy)
 	}
 	if len(out) == 0 {
 		out = append(out, "user namespaces seem to be forbidden: "+containerRemedy)
 	}
 	return strings.Join(out, "; ")
+}
+
+// filtered tells whether this program runs under a filter of system calls.
+func filtered() bool {
+	b, err := os.ReadFile("/proc/self/status")
+	return err == nil && strings.Contains(string(b), "\nSeccomp:\t2")
 }

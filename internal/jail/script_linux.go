@@ -162,7 +162,7 @@ func (e *scriptError) Unwrap() error { return e.errno }
 
 // start makes the child, with further clone flags and, unless -1, in the control
 // group of version 2 that dir is. It returns before the child has done anything.
-func (s *script) start(flags uintptr, dir int) (pid int, err error) {
+func (s *script) start(flags uintptr, dir int) (pid int, errno syscall.Errno) {
 	args := cloneArgs{flags: uint64(flags), signal: uint64(unix.SIGCHLD)}
 	if dir >= 0 {
 		args.flags, args.cgroup = args.flags|unix.CLONE_INTO_CGROUP, uint64(dir)
@@ -171,10 +171,7 @@ func (s *script) start(flags uintptr, dir int) (pid int, err error) {
 	defer runtime.UnlockOSThread()
 	child, errno := s.fork(&args, dir >= 0)
 	runtime.KeepAlive(s)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(child), nil
+	return int(child), errno
 }
 
 // cloneArgs is struct clone_args, of Linux 5.7.
