@@ -10,7 +10,7 @@ import (
 
 // Options configures a [Host]. The zero value is useful.
 type Options struct {
-	// Level is "auto" (also when empty), "bwrap" or "none".
+	// Level is "auto" (also when empty), "bwrap", "native" or "none".
 	Level string
 	// Driver, unless nil, takes the place of Level: one from outside this package.
 	Driver Driver

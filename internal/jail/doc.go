@@ -28,11 +28,14 @@
 //
 // # Levels
 //
-// "bwrap" builds the jail with bubblewrap 0.8 or newer. "none" confines nothing:
+// "bwrap" builds the jail with bubblewrap 0.8 or newer. "native" builds the same one
+// with system calls that a copy of this program makes of itself before it becomes
+// the first process (see script), on Linux 5.12 or newer. "none" confines nothing:
 // programs run as the host program's user and see its files; only the clean
 // environment, the reaping and killing of trees, and the limits of control groups
-// are the same. "auto" is the
-// strongest level that works here. Nothing ever falls back to "none".
+// are the same. "auto" is bwrap where its probe passes, else native where its probe
+// passes, else an error with both reasons and remedies. Nothing ever falls back to
+// "none".
 //
 // # Drivers
 //
@@ -95,8 +98,8 @@
 // # What is not confined yet
 //
 // The size of a worker's directory cannot be limited, and such a limit is refused
-// when set, unless the caller agrees (Options.AllowDegraded). The number of files in /tmp and /dev/shm has the
-// kernel's bound only, not their sizes' (bwrap sets no other).
+// when set, unless the caller agrees (Options.AllowDegraded). Under bwrap the number
+// of files in /tmp and /dev/shm, and of terminals, has the kernel's bound only.
 // /proc/self/mountinfo shows where on its file system the workspace lies.
 //
 // When the host program is killed in the fraction of a millisecond in which a

@@ -195,7 +195,7 @@ func TestTheProbeSeesBothLines(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			h, err := jail.Open(t.Context(), jail.Options{Bwrap: fakeBwrap(t, tt.script)})
+			h, err := jail.Open(t.Context(), jail.Options{Level: "bwrap", Bwrap: fakeBwrap(t, tt.script)})
 			if err == nil {
 				h.Close()
 			}

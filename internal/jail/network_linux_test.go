@@ -49,8 +49,10 @@ s.serve_forever()`}
 const askInside = `curl --noproxy '*' -sS -m 5 http://127.0.0.1:8080; echo " $?"`
 
 func TestJailsOfAWorkerShareItsNetwork(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+	eachConfined(t, testJailsOfAWorkerShareItsNetwork)
+}
+
+func testJailsOfAWorkerShareItsNetwork(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
 	one, two := newJailOf(t, h, p), newJailOf(t, h, p)
 	other := newJail(t, h)
@@ -115,7 +117,10 @@ func networks(t *testing.T) map[string]bool {
 }
 
 func TestANetworkIsTheWorkersAndNobodyElses(t *testing.T) {
-	h := open(t, jail.Options{Level: "bwrap"})
+	eachConfinedInTurn(t, testANetworkIsTheWorkersAndNobodyElses)
+}
+
+func testANetworkIsTheWorkersAndNobodyElses(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
 	const name = "readlink /proc/self/ns/net"
 	a, b := newJailOf(t, h, p), newJailOf(t, h, p)
@@ -139,8 +144,9 @@ func TestANetworkIsTheWorkersAndNobodyElses(t *testing.T) {
 	}
 }
 
-func TestFiftyWorkersAtOnce(t *testing.T) {
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestFiftyWorkersAtOnce(t *testing.T) { eachConfinedInTurn(t, testFiftyWorkersAtOnce) }
+
+func testFiftyWorkersAtOnce(t *testing.T, h *jail.Host) {
 	before, fds := len(networks(t)), count(t, "/proc/self/fd")
 	policies := make([]jail.Policy, 50)
 	for i := range policies {
@@ -197,8 +203,10 @@ func TestFiftyWorkersAtOnce(t *testing.T) {
 }
 
 func TestAPrivateNetworkHasItsOwnProxy(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+	eachConfined(t, testAPrivateNetworkHasItsOwnProxy)
+}
+
+func testAPrivateNetworkHasItsOwnProxy(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
 	p.Proxy = greeter(make(chan error, 2))
 	wide := newJailOf(t, h, p)
@@ -222,9 +230,9 @@ func TestAPrivateNetworkHasItsOwnProxy(t *testing.T) {
 	}
 }
 
-func TestListenIsOnTheJailsLoopback(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestListenIsOnTheJailsLoopback(t *testing.T) { eachConfined(t, testListenIsOnTheJailsLoopback) }
+
+func testListenIsOnTheJailsLoopback(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
 	j := newJailOf(t, h, p)
 	ended := make(chan error, 2)
@@ -270,9 +278,9 @@ func TestListenIsOnTheJailsLoopback(t *testing.T) {
 	}
 }
 
-func TestListenWhileTheJailCloses(t *testing.T) {
-	t.Parallel()
-	h := open(t, jail.Options{Level: "bwrap"})
+func TestListenWhileTheJailCloses(t *testing.T) { eachConfined(t, testListenWhileTheJailCloses) }
+
+func testListenWhileTheJailCloses(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
 	for range 5 {
 		j := newJailOf(t, h, p)
