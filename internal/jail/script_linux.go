@@ -163,7 +163,7 @@ func (e *scriptError) Unwrap() error { return e.errno }
 // start makes the child, with further clone flags and, unless -1, in the control
 // group of version 2 that dir is. It returns before the child has done anything.
 func (s *script) start(flags uintptr, dir int) (pid int, errno syscall.Errno) {
-	args := cloneArgs{flags: uint64(flags), signal: uint64(unix.SIGCHLD)}
+	args := cloneArgs{flags: uint64(flags), exitSignal: uint64(unix.SIGCHLD)}
 	if dir >= 0 {
 		args.flags, args.cgroup = args.flags|unix.CLONE_INTO_CGROUP, uint64(dir)
 	}
@@ -172,11 +172,6 @@ func (s *script) start(flags uintptr, dir int) (pid int, errno syscall.Errno) {
 	child, errno := s.fork(&args, dir >= 0)
 	runtime.KeepAlive(s)
 	return int(child), errno
-}
-
-// cloneArgs is struct clone_args, of Linux 5.7.
-type cloneArgs struct {
-	flags, pidfd, childTID, parentTID, signal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
 // fork forks, and in the child walks along the steps. As in forkExec, in the
@@ -204,7 +199,7 @@ func (s *script) fork(args *cloneArgs, clone3 bool) (pid uintptr, errno syscall.
 	if clone3 {
 		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0, 0, 0, 0)
 	} else {
-		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(args.flags|args.signal), 0, 0, 0, 0, 0)
+		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(args.flags|args.exitSignal), 0, 0, 0, 0, 0)
 	}
 	if errno != 0 || pid != 0 {
 		syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
