@@ -1,0 +1,257 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+// backend opens sessions in browsers that it starts, shares and stops.
+type backend struct {
+	cfg Config
+
+	mu     sync.Mutex  // guards the rest
+	env    sandbox.Env // of the warmup, in whose jails shared browsers run
+	shared []*shared
+	closed bool
+}
+
+// shared is a browser of several sessions.
+type shared struct {
+	ready    chan struct{} // closed when chrome or err is set
+	chrome   *chrome
+	err      error
+	contexts int // given out; guarded by backend.mu
+}
+
+var (
+	_ sandbox.Backend[*session] = (*backend)(nil)
+	_ sandbox.Warmer            = (*backend)(nil)
+	_ sandbox.Shutdowner        = (*backend)(nil)
+	_ sandbox.HealthChecker     = (*backend)(nil)
+	_ sandbox.Binder[*session]  = (*backend)(nil)
+)
+
+// Warmup starts a browser, or finds out that it could.
+func (b *backend) Warmup(ctx context.Context, env sandbox.Env) error {
+	b.mu.Lock()
+	b.env = env
+	b.mu.Unlock()
+	if b.cfg.Isolation == PerWorker && b.cfg.Remote == "" {
+		_, err := findProgram(b.cfg.Executable)
+		return err
+	}
+	sh, err := b.take(ctx)
+	if err != nil {
+		return err
+	}
+	b.giveBack(sh)
+	return nil
+}
+
+// Shutdown stops the browsers.
+func (b *backend) Shutdown(context.Context) error {
+	b.mu.Lock()
+	all := b.shared
+	b.shared, b.closed = nil, true
+	b.mu.Unlock()
+	for _, sh := range all {
+		<-sh.ready
+		if sh.chrome != nil {
+			sh.chrome.stop()
+		}
+	}
+	return nil
+}
+
+// Health reports a browser that ended and was not needed since.
+func (b *backend) Health(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, sh := range b.shared {
+		select {
+		case <-sh.ready:
+			if sh.err == nil && !sh.chrome.alive() {
+				return errors.New("a browser ended; the next session starts another")
+			}
+		default:
+		}
+	}
+	return nil
+}
+
+// take returns a shared browser with room for one more context, which it
+// reserves; giveBack frees it.
+func (b *backend) take(ctx context.Context) (*shared, error) {
+	for {
+		b.mu.Lock()
+		if b.closed {
+			b.mu.Unlock()
+			return nil, sandbox.Errorf(sandbox.ErrStopping, "the browsers are stopped")
+		}
+		var sh *shared
+		for _, have := range b.shared {
+			if have.contexts < maxContexts && have.usable() {
+				sh = have
+				break
+			}
+		}
+		if sh == nil {
+			sh = &shared{ready: make(chan struct{})}
+			b.shared = append(b.shared, sh)
+			go b.start(context.WithoutCancel(ctx), sh) // shared by whoever comes meanwhile
+		}
+		sh.contexts++
+		b.mu.Unlock()
+		select {
+		case <-sh.ready:
+		case <-ctx.Done():
+			b.giveBack(sh)
+			return nil, ctx.Err()
+		}
+		if sh.err != nil {
+			b.giveBack(sh)
+			return nil, sh.err
+		}
+		if sh.chrome.alive() {
+			return sh, nil
+		}
+		b.giveBack(sh)
+	}
+}
+
+// start starts the browser of sh.
+func (b *backend) start(ctx context.Context, sh *shared) {
+	b.mu.Lock()
+	env := b.env
+	b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if b.cfg.Remote != "" {
+		sh.chrome, sh.err = connectChrome(ctx, b.cfg.Remote)
+	} else {
+		sh.chrome, sh.err = startChrome(ctx, env, b.cfg)
+	}
+	b.mu.Lock()
+	close(sh.ready)
+	if sh.err != nil {
+		b.remove(sh)
+	}
+	b.mu.Unlock()
+}
+
+// usable reports whether further sessions may go to the browser, as far as is
+// known.
+func (sh *shared) usable() bool {
+	select {
+	case <-sh.ready:
+		return sh.err == nil && sh.chrome.alive()
+	default:
+		return true
+	}
+}
+
+// giveBack frees a context. Of the browsers that nobody uses one is kept.
+func (b *backend) giveBack(sh *shared) {
+	b.mu.Lock()
+	sh.contexts--
+	var stop *chrome
+	started := false
+	select {
+	case <-sh.ready:
+		started = true
+	default:
+	}
+	if started && sh.contexts == 0 && sh.usable() {
+		for _, other := range b.shared {
+			if other != sh && other.contexts == 0 && other.usable() {
+				b.remove(sh)
+				stop = sh.chrome
+				break
+			}
+		}
+	}
+	if !sh.usable() {
+		b.remove(sh)
+		if sh.contexts == 0 {
+			stop = sh.chrome
+		}
+	}
+	b.mu.Unlock()
+	if stop != nil {
+		stop.stop()
+	}
+}
+
+// remove forgets a browser. b.mu is held.
+func (b *backend) remove(sh *shared) {
+	for i, have := range b.shared {
+		if have == sh {
+			b.shared = append(b.shared[:i:i], b.shared[i+1:]...)
+			return
+		}
+	}
+}
+
+// Open makes a browser context with one page.
+func (b *backend) Open(ctx context.Context, env sandbox.Env) (*session, error) {
+	var cfg SessionConfig
+	if err := env.Decode(&cfg); err != nil {
+		return nil, err
+	}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := newSession(env, cfg)
+	if err := b.place(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.close(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+// place finds the browser for a session.
+func (b *backend) place(ctx context.Context, s *session) error {
+	env := *s.env.Load()
+	if b.cfg.Isolation == PerWorker && b.cfg.Remote == "" {
+		c, err := startChrome(ctx, env, b.cfg)
+		if err != nil {
+			return err
+		}
+		s.chrome, s.leave, s.own = c, c.stop, true
+		s.proxy, s.stopProxy, err = proxyFor(ctx, env, env)
+		if err != nil {
+			c.stop()
+		}
+		return err
+	}
+	sh, err := b.take(ctx)
+	if err != nil {
+		return err
+	}
+	s.chrome, s.leave = sh.chrome, func() { b.giveBack(sh) }
+	if b.cfg.Remote != "" {
+		return nil
+	}
+	b.mu.Lock()
+	s.home = b.env
+	b.mu.Unlock()
+	s.proxy, s.stopProxy, err = proxyFor(ctx, s.home, env)
+	if err != nil {
+		s.leave()
+	}
+	return err
+}
+
+// Bind tells a pooled session whose it is.
+func (b *backend) Bind(_ context.Context, s *session, env sandbox.Env) error {
+	s.env.Store(&env)
+	return nil
+}
+
+// Close disposes of the context, with everything in it.
+func (b *backend) Close(ctx context.Context, s *session) error { return s.close(ctx) }

@@ -1,0 +1,263 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+// Element names an element of the page, in exactly one way: by Ref, Selector,
+// Text, or X and Y.
+type Element struct {
+	Ref      string   `json:"ref,omitzero" jsonschema:"reference from a snapshot, such as e12 or f1e3"`
+	Selector string   `json:"selector,omitzero" jsonschema:"CSS selector; looks into shadow trees; a >> b looks for b inside a"`
+	Text     string   `json:"text,omitzero" jsonschema:"what the element shows, or its label: the whole of it, else a part"`
+	X        *float64 `json:"x,omitempty" jsonschema:"CSS pixels from the left of the window, with y"`
+	Y        *float64 `json:"y,omitempty"`
+	Nth      *int     `json:"nth,omitempty" jsonschema:"which of several matches, from 0; -1 is the last"`
+	Frame    string   `json:"frame,omitzero" jsonschema:"which frame to look in: its reference from a snapshot (f1), its name, or part of its address; default the main one"`
+}
+
+// Named is an element that is named without text, for tools to which text is
+// something else.
+type Named struct {
+	Ref      string `json:"ref,omitzero" jsonschema:"reference from a snapshot, such as e12 or f1e3"`
+	Selector string `json:"selector,omitzero" jsonschema:"CSS selector; looks into shadow trees; a >> b looks for b inside a"`
+	Label    string `json:"label,omitzero" jsonschema:"text of the element's label, or its placeholder"`
+	Nth      *int   `json:"nth,omitempty" jsonschema:"which of several matches, from 0; -1 is the last"`
+	Frame    string `json:"frame,omitzero" jsonschema:"which frame to look in: its reference from a snapshot (f1), its name, or part of its address; default the main one"`
+}
+
+func (n Named) element() Element {
+	return Element{Ref: n.Ref, Selector: n.Selector, Text: n.Label, Nth: n.Nth, Frame: n.Frame}
+}
+
+// given reports whether any way of naming is used.
+func (e Element) given() bool {
+	return e.Ref != "" || e.Selector != "" || e.Text != "" || e.X != nil || e.Y != nil
+}
+
+// check refuses what names no element, or two. where is the path of the element
+// in the parameters.
+func (e Element) check(where string, point bool) error {
+	n := 0
+	for _, given := range []bool{e.Ref != "", e.Selector != "", e.Text != "", e.X != nil || e.Y != nil} {
+		if given {
+			n++
+		}
+	}
+	ways := "ref, selector or text"
+	if point {
+		ways = "ref, selector, text, or x and y"
+	}
+	switch {
+	case n != 1, (e.X == nil) != (e.Y == nil):
+		return invalid("%s: name the element in exactly one way: %s", where, ways)
+	case e.X != nil && !point:
+		return invalid("%s/x: this tool needs an element, not a point: give %s", where, ways)
+	case len(e.Selector) > 4096 || len(e.Text) > 4096:
+		return invalid("%s: at most 4096 bytes", where)
+	}
+	return nil
+}
+
+// words names the element as the caller did, for errors.
+func (e Element) words() string {
+	switch {
+	case e.Ref != "":
+		return "element " + clip(e.Ref, 40)
+	case e.Selector != "":
+		return fmt.Sprintf("selector %q", clip(e.Selector, 200))
+	case e.Text != "":
+		return fmt.Sprintf("text %q", clip(e.Text, 200))
+	case e.X != nil:
+		return fmt.Sprintf("point %v,%v", *e.X, *e.Y)
+	}
+	return "the page"
+}
+
+// spec is an element as the helpers know it.
+type spec struct {
+	Ref      int    `json:"ref,omitzero"`
+	Selector string `json:"selector,omitzero"`
+	Text     string `json:"text,omitzero"`
+	Nth      *int   `json:"nth,omitempty"`
+	Any      bool   `json:"any,omitzero"` // the first of several will do
+}
+
+// need is what an element must be before something is done to it.
+type need struct {
+	Kind     string `json:"kind,omitzero"` // click, input: what it is for
+	Visible  bool   `json:"visible,omitzero"`
+	Enabled  bool   `json:"enabled,omitzero"`
+	Editable bool   `json:"editable,omitzero"`
+	Stable   bool   `json:"stable,omitzero"`
+	Hit      bool   `json:"hit,omitzero"`
+	any      bool
+}
+
+var (
+	forClick  = need{Kind: "click", Visible: true, Enabled: true, Stable: true, Hit: true}
+	forHover  = need{Visible: true, Stable: true, Hit: true}
+	forText   = need{Kind: "input", Visible: true, Enabled: true, Editable: true}
+	forChoice = need{Kind: "input", Visible: true, Enabled: true}
+	forFiles  = need{Enabled: true}
+	forSight  = need{Visible: true, any: true}
+)
+
+// found is an element that was found, or a point.
+type found struct {
+	frame *frame
+	n     int    // of the element in the frame; 0: a point
+	ref   string // as callers write it
+	x, y  float64
+	desc  string
+}
+
+// answer is what helpers return about an element.
+type answer struct {
+	OK    bool     `json:"ok"`
+	Error string   `json:"error"`
+	Why   string   `json:"why"`
+	Ref   string   `json:"ref"`
+	Desc  string   `json:"desc"`
+	List  []string `json:"list"`
+	Count int      `json:"count"`
+	X     float64  `json:"x"`
+	Y     float64  `json:"y"`
+	Value string   `json:"value"`
+}
+
+// problem turns a helper's refusal into an error.
+func (a *answer) problem(e Element) error {
+	switch a.Error {
+	case "":
+		return nil
+	case "gone":
+		return sandbox.Errorf(sandbox.ErrBusinessFailure, "%s is gone from the page: take a new snapshot", e.words())
+	case "selector":
+		return invalid("/selector: %s", a.Why)
+	case "many":
+		return sandbox.Errorf(sandbox.ErrInvalidInput, "%s matches %d elements; give nth, or the ref of one of: %s", e.words(), a.Count, strings.Join(a.List, "; "))
+	case "option":
+		text := a.Why
+		if len(a.List) > 0 {
+			text += "; there are " + strings.Join(a.List, ", ")
+		}
+		return sandbox.Errorf(sandbox.ErrInvalidInput, "%s: %s", e.words(), text)
+	case "value":
+		return sandbox.Errorf(sandbox.ErrInvalidInput, "%s: %s", e.words(), a.Why)
+	}
+	return sandbox.Errorf(sandbox.ErrInvalidInput, "%s, %s, %s", e.words(), a.Desc, a.Why)
+}
+
+// locate waits until the element is as needed.
+func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*found, error) {
+	if err := e.check(where, nd.Hit); err != nil {
+		return nil, err
+	}
+	if e.X != nil {
+		return &found{frame: t.mainFrame(), x: *e.X, y: *e.Y}, nil
+	}
+	last := "" // why it was not ready
+	late := func() error {
+		cause := context.Cause(ctx)
+		over, ok := cause.(*lateError)
+		if !ok {
+			return cause
+		}
+		if last == "" {
+			last = "the page did not answer"
+		}
+		return sandbox.Errorf(sandbox.ErrTimeout, "%s: %s (waited %s)", e.words(), last, over.limit)
+	}
+	for {
+		f, n, err := t.frameOf(e)
+		if err != nil {
+			return nil, err
+		}
+		ms := 1000.0
+		if d, ok := ctx.Deadline(); ok {
+			ms = max(0, min(60000, float64(time.Until(d).Milliseconds())-30))
+		}
+		var a answer
+		err = t.jsRetry(ctx, f, &a, "ready", spec{Ref: n, Selector: e.Selector, Text: e.Text, Nth: e.Nth, Any: nd.any}, nd, ms)
+		switch {
+		case ctx.Err() != nil:
+			return nil, late()
+		case err != nil:
+			return nil, err
+		case a.Error != "":
+			return nil, a.problem(e)
+		case !a.OK:
+			if last = a.Why; a.Desc != "" {
+				last = a.Desc + " " + a.Why
+			}
+			if err := t.settle(ctx, f); err != nil {
+				return nil, late()
+			}
+			continue
+		}
+		to := &found{frame: f, ref: f.prefix() + a.Ref, x: a.X, y: a.Y, desc: a.Desc}
+		fmt.Sscanf(a.Ref, "e%d", &to.n)
+		if nd.Hit && f.n != 0 {
+			var why string
+			to.x, to.y, why, err = t.toWindow(ctx, f, a.X, a.Y)
+			if ctx.Err() != nil {
+				return nil, late()
+			}
+			if err != nil && !errors.Is(err, errContext) {
+				return nil, err
+			}
+			if err != nil || why != "" {
+				if last = why; err != nil {
+					last = err.Error()
+				}
+				if err := t.settle(ctx, f); err != nil {
+					return nil, late()
+				}
+				continue
+			}
+		}
+		return to, nil
+	}
+}
+
+// frameOf returns the frame to look in, and the number of the element there if
+// that is known.
+func (t *tab) frameOf(e Element) (*frame, int, error) {
+	if e.Ref != "" {
+		return t.refFrame(e.Ref)
+	}
+	f, err := t.findFrame(e.Frame)
+	return f, 0, err
+}
+
+// lateError is the cause of a context that ended at a tool's own time limit.
+type lateError struct{ limit time.Duration }
+
+func (e *lateError) Error() string { return "the time is over (" + e.limit.String() + ")" }
+
+// limited derives a context that ends after d.
+func limited(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, &lateError{d})
+}
+
+// clip shortens s to n bytes of valid UTF-8.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+		for len(s) > 0 && s[len(s)-1]&0xC0 == 0x80 { // an unfinished character
+			s = s[:len(s)-1]
+		}
+		if len(s) > 0 && s[len(s)-1] >= 0xC0 {
+			s = s[:len(s)-1]
+		}
+		s += "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

@@ -1,0 +1,297 @@
+// Finding elements and waiting until they can take an action. The three files of
+// this directory run together in a world of their own in every frame, which the
+// page's scripts can neither see nor change.
+
+const refs = new Map(); // number -> WeakRef
+const numbers = new WeakMap(); // element -> number
+let lastRef = 0;
+
+function refOf(el) {
+  let n = numbers.get(el);
+  if (!n) {
+    n = ++lastRef;
+    numbers.set(el, n);
+    refs.set(n, new WeakRef(el));
+  }
+  return 'e' + n;
+}
+
+const clip = (s, n) => { s = String(s); return s.length > n ? s.slice(0, n) + '…' : s; };
+const squeeze = (s) => String(s).replace(/[\s\u00a0\u200b]+/g, ' ').trim();
+
+// describe names an element for people: <button id=save> "Save".
+function describe(el) {
+  if (!el || el.nodeType !== 1) return 'nothing';
+  let s = '<' + el.localName;
+  for (const a of ['id', 'class', 'name', 'type', 'role']) {
+    const v = el.getAttribute(a);
+    if (v) s += ' ' + a + '=' + (/^[\w\-]+$/.test(v) ? clip(v, 60) : JSON.stringify(clip(v, 60)));
+  }
+  s += '>';
+  const text = squeeze(clip(el.innerText ?? el.textContent ?? '', 200));
+  return text ? s + ' ' + JSON.stringify(clip(text, 40)) : s;
+}
+
+// parentOf goes up as things are shown: out of slots and shadow trees.
+const parentOf = (n) => n.assignedSlot || n.parentElement || (n.getRootNode().host ?? null);
+
+function inside(el, outer) {
+  for (let e = el; e; e = parentOf(e)) if (e === outer) return true;
+  return false;
+}
+
+function closest(el, selector) {
+  for (let e = el; e; e = parentOf(e)) if (e.matches(selector)) return e;
+  return null;
+}
+
+// rectOf is the largest of the element's boxes.
+function rectOf(el) {
+  let best = null;
+  for (const r of el.getClientRects()) if (!best || r.width * r.height > best.width * best.height) best = r;
+  if ((!best || !best.width || !best.height) && getComputedStyle(el).display === 'contents') {
+    for (const c of el.children) { const r = rectOf(c); if (r && (!best || r.width * r.height > best.width * best.height)) best = r; }
+  }
+  return best;
+}
+
+function visible(el) {
+  if (!el.checkVisibility({ visibilityProperty: true })) {
+    return el.isConnected && getComputedStyle(el).display === 'contents' && [...el.children].some(visible);
+  }
+  const r = rectOf(el);
+  return !!r && r.width > 0 && r.height > 0;
+}
+
+// roots lists the document and the open shadow roots below a node.
+function roots(from) {
+  const all = [from];
+  for (let i = 0; i < all.length && i < 5000; i++) {
+    const walk = document.createTreeWalker(all[i], NodeFilter.SHOW_ELEMENT);
+    for (let n = walk.currentNode; n; n = walk.nextNode()) if (n.shadowRoot) all.push(n.shadowRoot);
+  }
+  return all;
+}
+
+function bySelector(selector) {
+  let scope = [document];
+  for (const part of selector.split(/\s*>>\s*/)) {
+    const next = new Set();
+    for (const s of scope) for (const r of roots(s)) for (const el of r.querySelectorAll(part)) next.add(el);
+    scope = [...next];
+  }
+  return scope;
+}
+
+const SILENT = new Set(['script', 'style', 'noscript', 'template', 'head', 'title', 'meta', 'link']);
+const LABELS = ['aria-label', 'placeholder', 'alt', 'title'];
+const BUTTONS = new Set(['submit', 'button', 'reset']);
+
+// byText returns the smallest elements that show the text: those that show it
+// exactly, else in another case, else within more.
+function byText(text) {
+  const want = squeeze(text), low = want.toLowerCase();
+  if (!want) return [];
+  const found = [[], [], []];
+  const rank = (s) => {
+    s = squeeze(s);
+    if (s === want) return 0;
+    const l = s.toLowerCase();
+    return l === low ? 1 : l.includes(low) ? 2 : -1;
+  };
+  const visit = (node, depth) => {
+    let deeper = false;
+    for (const el of node.children) {
+      if (SILENT.has(el.localName)) continue;
+      if (el.shadowRoot && visit(el.shadowRoot, depth + 1)) deeper = true;
+      if (el.localName === 'input' && BUTTONS.has(el.type)) {
+        const r = rank(el.value);
+        if (r >= 0) { found[r].push(el); deeper = true; }
+        continue;
+      }
+      const r = rank(el.textContent);
+      if (r < 0) {
+        if (el.querySelector('*') && depth < 400 && (hasShadow(el) || el.querySelector('input')) && visit(el, depth + 1)) deeper = true;
+        continue;
+      }
+      deeper = true;
+      if (depth >= 400 || !visit(el, depth + 1)) found[r].push(el);
+    }
+    return deeper;
+  };
+  visit(document.documentElement, 0);
+  for (const list of found) {
+    const shown = list.filter(visible);
+    if (shown.length) return shown;
+  }
+  const named = [[], [], []];
+  for (const root of roots(document)) {
+    for (const el of root.querySelectorAll('[aria-label],[placeholder],[alt],[title]')) {
+      for (const a of LABELS) {
+        const r = el.hasAttribute(a) ? rank(el.getAttribute(a)) : -1;
+        if (r >= 0) { named[r].push(el); break; }
+      }
+    }
+  }
+  return (named.find((l) => l.some(visible)) || []).filter(visible);
+}
+
+function hasShadow(el) {
+  const walk = document.createTreeWalker(el, NodeFilter.SHOW_ELEMENT);
+  for (let n = walk.currentNode; n; n = walk.nextNode()) if (n.shadowRoot) return true;
+  return false;
+}
+
+// byLabel returns the fields of that name: label, placeholder and the like.
+function byLabel(text) {
+  const want = squeeze(text), low = want.toLowerCase(), found = [[], [], []];
+  for (const root of roots(document)) {
+    for (const el of root.querySelectorAll('input,textarea,select,[contenteditable=""],[contenteditable=true],[role=checkbox],[role=radio],[role=switch],[role=textbox],[role=combobox]')) {
+      if (el.type === 'hidden') continue;
+      let best = 3;
+      for (const s of [nameOf(el, roleOf(el)), squeeze(el.getAttribute('placeholder') ?? '')]) {
+        const l = s.toLowerCase();
+        best = Math.min(best, s === want ? 0 : l.replace(/[:*\s]+$/, '') === low ? 1 : want && l.includes(low) ? 2 : 3);
+      }
+      if (best < 3) found[best].push(el);
+    }
+  }
+  return found.find((l) => l.length) ?? [];
+}
+
+// find returns {el}, or {why} if there may be one later, or {error} if waiting
+// cannot help.
+function find(spec, kind) {
+  if (spec.ref) {
+    const el = refs.get(spec.ref)?.deref();
+    if (!el || !el.isConnected) return { error: 'gone' };
+    return { el };
+  }
+  let list;
+  if (spec.selector) {
+    try { list = bySelector(spec.selector); } catch (e) { return { error: 'selector', why: clip(e.message, 300) }; }
+  } else if (spec.text) {
+    list = kind === 'input' ? byLabel(spec.text) : [];
+    if (!list.length) list = byText(spec.text);
+  } else {
+    return { el: spec.handle ?? document.activeElement ?? document.body };
+  }
+  if (list.length > 1 && !spec.any) {
+    const shown = list.filter(visible);
+    if (shown.length) list = shown;
+  }
+  if (spec.nth != null) {
+    const el = list[spec.nth < 0 ? list.length + spec.nth : spec.nth];
+    return el ? { el } : { why: list.length ? `only ${list.length} match` : 'no element matches' };
+  }
+  if (!list.length) return { why: 'no element matches' };
+  if (list.length > 1 && !spec.any) {
+    return { error: 'many', count: list.length, list: list.slice(0, 6).map((e, i) => `nth ${i}: ${describe(e)} [ref=${refOf(e)}]`) };
+  }
+  return { el: list[0] };
+}
+
+const CONTROL = 'a[href],button,input,select,textarea,summary,label,[role=button],[role=link],[role=checkbox],[role=radio],[role=tab],[role=menuitem],[role=option],[contenteditable=""],[contenteditable=true]';
+
+// retarget goes from what was named to what takes the action: from a label to its
+// control, from a word in a button to the button.
+function retarget(el, kind) {
+  if (kind === 'click') return el.matches(CONTROL) ? el : closest(el, 'a[href],button,[role=button],[role=link],summary') || el;
+  if (kind === 'input') {
+    if (el.matches('input,textarea,select') || el.isContentEditable) return el;
+    return closest(el, 'label')?.control || (el.shadowRoot ? roots(el.shadowRoot).map((r) => r.querySelector('input,textarea,select')).find(Boolean) : null) || el;
+  }
+  return el;
+}
+
+const disabled = (el) => el.matches(':disabled') || !!closest(el, '[aria-disabled=true]');
+
+function editable(el) {
+  if (el.isContentEditable) return '';
+  if (!el.matches('input,textarea')) return 'is not a field that text can be put into';
+  if (el.readOnly) return 'is read-only';
+  if (el.localName === 'input' && ['checkbox', 'radio', 'file', 'submit', 'button', 'image', 'reset', 'hidden'].includes(el.type)) {
+    return `is an input of type ${el.type}: it takes no text`;
+  }
+  return '';
+}
+
+function hitAt(x, y) {
+  let root = document, el = null;
+  for (;;) {
+    const e = root.elementFromPoint(x, y);
+    if (!e || e === el) return el;
+    el = e;
+    if (!e.shadowRoot) return el;
+    root = e.shadowRoot;
+  }
+}
+
+// covered says what would get an event at the point instead of the element.
+function covered(el, x, y) {
+  const hit = hitAt(x, y);
+  if (!hit) return 'is outside of what the window shows';
+  if (inside(hit, el)) return '';
+  const label = closest(hit, 'label');
+  if (label && label.control === el) return '';
+  if (el.localName === 'label' && hit === el.control) return '';
+  // Name what a person would call the thing in the way: the outermost element
+  // that covers without holding the target.
+  let top = hit;
+  for (let e = hit; e && !inside(el, e); e = parentOf(e)) top = e;
+  return 'is covered by ' + describe(top) + (top === hit ? '' : ' (' + describe(hit) + ')');
+}
+
+// nextFrame waits for the page to be drawn once more, or a moment if it is not drawn.
+const nextFrame = () => new Promise((done) => {
+  const timer = setTimeout(done, 100);
+  requestAnimationFrame(() => { clearTimeout(timer); done(); });
+});
+const moment = (ms) => new Promise((done) => setTimeout(done, ms));
+
+const viewport = () => ({ w: document.documentElement.clientWidth || innerWidth, h: innerHeight });
+
+function bringIntoView(el, attempt) {
+  const r = rectOf(el), v = viewport();
+  if (!r) return;
+  const x = r.left + r.width / 2, y = r.top + r.height / 2;
+  if (attempt === 0 && x >= 0 && y >= 0 && x < v.w && y < v.h) return;
+  const block = ['center', 'center', 'end', 'start'][attempt % 4];
+  el.scrollIntoView({ block, inline: 'center', behavior: 'instant' });
+}
+
+// ready waits until the element that spec names fulfils need ({kind, visible,
+// enabled, editable, stable, hit}), for ms at most.
+async function ready(spec, need, ms) {
+  const until = performance.now() + ms;
+  let why = '', el = null;
+  for (let attempt = 0, round = 0; ; round++) {
+    const f = find(spec, need.kind);
+    if (f.error) return f;
+    el = f.el ? retarget(f.el, need.kind) : null;
+    if (!el) {
+      why = f.why;
+    } else {
+      why = need.visible && !visible(el) ? 'is not visible' : need.enabled && disabled(el) ? 'is disabled' : need.editable ? editable(el) : '';
+      if (why && /takes no text|text can be put/.test(why)) return { error: 'kind', why, desc: describe(el) };
+      if (!why && need.stable) {
+        bringIntoView(el, attempt);
+        const a = rectOf(el);
+        await nextFrame();
+        const b = el.isConnected ? rectOf(el) : null;
+        if (!a || !b) why = 'is not visible';
+        else if (a.x !== b.x || a.y !== b.y || a.width !== b.width || a.height !== b.height) why = 'does not stand still';
+        else {
+          const x = b.left + b.width / 2, y = b.top + b.height / 2;
+          if (need.hit) { why = covered(el, x, y); if (why) attempt++; }
+          if (!why) return { ok: true, ref: refOf(el), desc: describe(el), x, y };
+        }
+      } else if (!why) {
+        const r = rectOf(el) || { left: 0, top: 0, width: 0, height: 0 };
+        return { ok: true, ref: refOf(el), desc: describe(el), x: r.left + r.width / 2, y: r.top + r.height / 2 };
+      }
+    }
+    if (performance.now() >= until) return { why, desc: el ? describe(el) : '' };
+    await (round < 5 ? nextFrame() : moment(Math.min(100, 10 * round)));
+  }
+}

@@ -1,0 +1,332 @@
+// Reading pages: snapshots with references, and text.
+
+const ROLES = {
+  a: (e) => e.hasAttribute('href') ? 'link' : '', area: (e) => e.hasAttribute('href') ? 'link' : '',
+  button: 'button', summary: 'button', textarea: 'textbox', option: 'option', optgroup: 'group',
+  select: (e) => e.multiple || e.size > 1 ? 'listbox' : 'combobox',
+  input: (e) => ({ checkbox: 'checkbox', radio: 'radio', range: 'slider', number: 'spinbutton', search: 'searchbox', button: 'button', submit: 'button', reset: 'button', image: 'button', hidden: '', file: 'file', color: 'color', date: 'date', time: 'time', 'datetime-local': 'datetime', month: 'month', week: 'week' })[e.type] ?? (e.list ? 'combobox' : 'textbox'),
+  h1: 'heading', h2: 'heading', h3: 'heading', h4: 'heading', h5: 'heading', h6: 'heading',
+  img: (e) => e.alt || !e.hasAttribute('alt') ? 'img' : '', svg: 'img', iframe: 'iframe', frame: 'iframe', dialog: 'dialog',
+  nav: 'navigation', main: 'main', aside: 'complementary', form: 'form', fieldset: 'group', details: 'group', article: 'article', search: 'search',
+  header: (e) => closest(e.parentElement ?? e, 'article,aside,main,nav,section') ? '' : 'banner',
+  footer: (e) => closest(e.parentElement ?? e, 'article,aside,main,nav,section') ? '' : 'contentinfo',
+  section: (e) => e.hasAttribute('aria-label') || e.hasAttribute('aria-labelledby') ? 'region' : '',
+  ul: 'list', ol: 'list', li: 'listitem', dl: 'list', dt: 'term', dd: 'definition', table: 'table', tr: 'row', td: 'cell', th: 'columnheader', p: 'paragraph', blockquote: 'blockquote',
+  hr: 'separator', progress: 'progressbar', meter: 'meter', output: 'status', video: 'video', audio: 'audio', canvas: 'canvas', pre: 'code', figure: 'figure',
+};
+const INTERACTIVE = new Set(['link', 'button', 'textbox', 'searchbox', 'combobox', 'listbox', 'checkbox', 'radio', 'switch', 'slider', 'spinbutton', 'tab', 'menuitem', 'menuitemcheckbox', 'menuitemradio', 'treeitem', 'option', 'file', 'color', 'date', 'time', 'datetime', 'month', 'week', 'clickable', 'iframe', 'video', 'audio', 'gridcell', 'scrollbar']);
+const NOTABLE = new Set(['heading', 'dialog', 'alertdialog', 'alert', 'status', 'tooltip', 'progressbar', 'menu', 'tablist']);
+const NAMED_BY_CONTENT = new Set(['link', 'button', 'heading', 'option', 'tab', 'menuitem', 'menuitemcheckbox', 'menuitemradio', 'treeitem', 'checkbox', 'radio', 'switch', 'tooltip', 'clickable', 'alert', 'status', 'columnheader', 'rowheader', 'gridcell']);
+const LEAVES = new Set(['button', 'option', 'textbox', 'searchbox', 'checkbox', 'radio', 'switch', 'slider', 'spinbutton', 'img', 'progressbar', 'meter', 'video', 'audio', 'canvas', 'file', 'color', 'date', 'time', 'datetime', 'month', 'week', 'iframe']);
+
+function roleOf(el) {
+  const given = el.getAttribute('role')?.trim().split(/\s+/)[0];
+  if (given === 'none' || given === 'presentation') return '';
+  if (given && given !== 'generic' && /^[a-z]{2,20}$/.test(given)) return given;
+  const r = ROLES[el.localName];
+  const role = typeof r === 'function' ? r(el) : r;
+  if (role) return role;
+  if (el.isContentEditable && !el.parentElement?.isContentEditable) return 'textbox';
+  if (el.hasAttribute('onclick') || (el.hasAttribute('tabindex') && el.tabIndex >= 0 && el.localName !== 'body')) return 'clickable';
+  return '';
+}
+
+// pointer tells whether an element looks clickable and is the outermost that does.
+const pointer = (el) => getComputedStyle(el).cursor === 'pointer' && (!el.parentElement || getComputedStyle(el.parentElement).cursor !== 'pointer');
+
+function nameOf(el, role) {
+  const ids = el.getAttribute('aria-labelledby');
+  if (ids) {
+    const text = squeeze(ids.split(/\s+/).map((id) => el.getRootNode().getElementById?.(id)?.textContent ?? '').join(' '));
+    if (text) return text;
+  }
+  const given = squeeze(el.getAttribute('aria-label') ?? '');
+  if (given) return given;
+  if (el.localName === 'input' && BUTTONS.has(el.type)) return squeeze(el.value || el.type);
+  if (el.labels?.length) {
+    const text = squeeze([...el.labels].map((l) => l.innerText ?? l.textContent).join(' '));
+    if (text) return text;
+  }
+  if (el.localName === 'fieldset') { const l = el.querySelector('legend'); if (l) return squeeze(l.textContent); }
+  if (el.localName === 'table') { if (el.caption) return squeeze(el.caption.textContent); }
+  if (el.localName === 'svg') { const t = el.querySelector('title'); if (t) return squeeze(t.textContent); }
+  const alt = squeeze(el.getAttribute('alt') ?? '');
+  if (alt) return alt;
+  if (NAMED_BY_CONTENT.has(role)) {
+    let text = squeeze(clip(el.innerText ?? el.textContent ?? '', 1000));
+    if (!text && el.shadowRoot) text = squeeze(clip(el.shadowRoot.textContent, 300));
+    if (!text) { const i = el.querySelector('[alt],[aria-label],[title],title'); if (i) text = squeeze(i.getAttribute('alt') || i.getAttribute('aria-label') || i.getAttribute('title') || i.textContent); }
+    if (text) return text;
+  }
+  return squeeze(el.getAttribute('placeholder') ?? el.getAttribute('title') ?? (el.localName === 'iframe' ? el.name : '') ?? '');
+}
+
+function states(el, role) {
+  const s = [];
+  const aria = (a) => el.getAttribute('aria-' + a);
+  if (role === 'heading') s.push('level=' + (aria('level') ?? (/^h[1-6]$/.test(el.localName) ? el.localName[1] : '2')));
+  if (el.checked || aria('checked') === 'true') { if (role !== 'option') s.push('checked'); }
+  if (el.indeterminate || aria('checked') === 'mixed') s.push('mixed');
+  if (disabled(el)) s.push('disabled');
+  if (aria('expanded')) s.push(aria('expanded') === 'true' ? 'expanded' : 'collapsed');
+  if (el.localName === 'summary' && el.parentElement?.localName === 'details') s.push(el.parentElement.open ? 'expanded' : 'collapsed');
+  if (aria('pressed') === 'true') s.push('pressed');
+  if (aria('selected') === 'true' || (el.localName === 'option' && el.selected)) s.push('selected');
+  if (el.required || aria('required') === 'true') s.push('required');
+  if (el.readOnly && el.matches('input,textarea')) s.push('readonly');
+  if (aria('invalid') === 'true') s.push('invalid');
+  if (document.activeElement === el && el !== document.body) s.push('focused');
+  return s;
+}
+
+function shownValue(el, role) {
+  if (el.localName === 'input' && el.type === 'password') return el.value ? '•'.repeat(Math.min(8, el.value.length)) : '';
+  if (el.localName === 'input' && (el.type === 'checkbox' || el.type === 'radio' || BUTTONS.has(el.type) || el.type === 'image')) return '';
+  if (el.localName === 'input' && el.type === 'file') return [...el.files].map((f) => f.name).join(', ');
+  if (el.localName === 'select') return [...el.selectedOptions].map((o) => squeeze(o.label)).join(', ');
+  if (el.localName === 'input' || el.localName === 'textarea') return squeeze(clip(el.value, 300));
+  if (role === 'textbox') return squeeze(clip(el.innerText ?? '', 300));
+  if (role === 'progressbar' || role === 'meter') return String(el.value ?? el.getAttribute('aria-valuenow') ?? '');
+  return el.getAttribute('aria-valuetext') ?? '';
+}
+
+// kids are the nodes below an element as they are shown.
+function kids(el) {
+  if (el.shadowRoot) return el.shadowRoot.childNodes;
+  if (el.localName === 'slot') { const a = el.assignedNodes(); if (a.length) return a; }
+  return el.childNodes;
+}
+
+const hiddenStyle = (el) => {
+  if (el.getAttribute('aria-hidden') === 'true' || el.hidden && !el.checkVisibility()) return true;
+  if (el.localName === 'slot' || el.localName === 'option' || el.localName === 'optgroup' || el.localName === 'area') return false;
+  return !el.checkVisibility() && getComputedStyle(el).display !== 'contents';
+};
+const unseen = (el) => getComputedStyle(el).visibility !== 'visible';
+
+let frameElements = []; // of the last snapshot
+
+// snapshot draws the tree below root, or the body, in max characters at most. The
+// place of a frame's own is left as \x00n, for the n-th of frameElements.
+function snapshot(rootRef, mode, max, prefix) {
+  const full = mode === 'full', lines = [], until = performance.now() + 3000;
+  let size = 0, truncated = false, count = 0;
+  frameElements = [];
+  const put = (depth, line) => {
+    if (truncated) return false;
+    const text = '  '.repeat(Math.min(depth, 30)) + line;
+    if (size + text.length + 1 > max) { truncated = true; return false; }
+    lines.push(text);
+    size += text.length + 1;
+    return true;
+  };
+  const quote = (s, n) => JSON.stringify(clip(s, n));
+  const visit = (node, depth, nested, named) => {
+    if (truncated) return;
+    if (node.nodeType === 3) {
+      if (!full || named) return;
+      const text = squeeze(clip(node.data, 2000));
+      if (text && !unseen(node.parentElement ?? document.body)) put(depth, '- text: ' + clip(text, 1000));
+      return;
+    }
+    if (node.nodeType !== 1 || SILENT.has(node.localName)) return;
+    if ((++count & 255) === 0 && performance.now() > until) { truncated = true; return; }
+    if (nested > 600) { truncated = true; return; }
+    const el = node;
+    if (hiddenStyle(el)) return;
+    let role = roleOf(el);
+    if (!role && !el.shadowRoot && pointer(el)) role = 'clickable';
+    const gone = el.localName !== 'slot' && unseen(el);
+    const active = INTERACTIVE.has(role);
+    if (role && !gone && (full || active || NOTABLE.has(role))) {
+      let below = depth + 1;
+      const name = nameOf(el, role);
+      const list = kids(el);
+      const onlyText = full && !active && !NOTABLE.has(role) && [...list].every((k) => k.nodeType !== 1) ? squeeze(clip(el.textContent, 2000)) : '';
+      if (role === 'clickable' && !name && list.length && !full) {
+        below = depth; // a wrapper
+      } else if (role === 'option' && el.localName === 'option' && !full) {
+        return; // shown as the value of its select
+      } else {
+        let line = '- ' + role;
+        if (name && name !== onlyText) line += ' ' + quote(name, 200);
+        for (const s of states(el, role)) line += ' [' + s + ']';
+        line += ' [ref=' + prefix + refOf(el) + ']';
+        if (role === 'link' && full) line += ' [url=' + clip(el.getAttribute('href') ?? '', 200) + ']';
+        const value = active || role === 'progressbar' || role === 'meter' ? shownValue(el, role) : '';
+        if (value && value !== name) line += ': ' + quote(value, 200);
+        else if (onlyText) line += ': ' + clip(onlyText, 1000);
+        if (!put(depth, line)) return;
+        if (role === 'iframe') { frameElements.push(el); lines.push('\x00' + (frameElements.length - 1) + ' ' + Math.min(depth + 1, 30)); return; }
+        if (el.localName === 'select' && full) {
+          let n = 0;
+          for (const o of el.options) { if (++n > 50) { put(below, '- text: … ' + (el.options.length - 50) + ' more options'); break; } put(below, '- option ' + quote(squeeze(o.label), 100) + (o.selected ? ' [selected]' : '')); }
+          return;
+        }
+        if (LEAVES.has(role) && !el.shadowRoot && role !== 'button') return;
+        if (onlyText) return;
+      }
+      const covers = named || (NAMED_BY_CONTENT.has(role) && !!name);
+      for (const k of list) visit(k, below, nested + 1, covers);
+      return;
+    }
+    for (const k of kids(el)) visit(k, depth, nested + 1, named);
+  };
+  const root = rootRef ? byRef(rootRef) : document.body ?? document.documentElement;
+  if (!root) return { error: 'gone' };
+  visit(root, 0, 0, false);
+  return { text: lines.join('\n'), truncated, frames: frameElements.length };
+}
+
+const frameElement = (n) => frameElements[n];
+
+// readable guesses the part of the page that is read for its own sake.
+function readable() {
+  for (const s of ['article', 'main', '[role=main]']) {
+    const list = [...document.querySelectorAll(s)].filter(visible);
+    if (list.length === 1 && squeeze(list[0].innerText).length > 200) return list[0];
+  }
+  let best = document.body, most = 0;
+  const scores = new Map();
+  let n = 0;
+  for (const p of document.querySelectorAll('p,pre,blockquote,td')) {
+    if (++n > 20000) break;
+    const text = squeeze(clip(p.textContent, 5000));
+    if (text.length < 25 || !p.checkVisibility()) continue;
+    const score = 1 + (text.match(/[,，、]/g) ?? []).length + Math.min(3, text.length / 100);
+    for (let e = p.parentElement, k = 1; e && k <= 3; e = e.parentElement, k++) {
+      if (e.matches('nav,aside,footer,header')) break;
+      const s = (scores.get(e) ?? 0) + score / k;
+      scores.set(e, s);
+      if (s > most) { most = s; best = e; }
+    }
+  }
+  return best ?? document.body;
+}
+
+const BLOCKS = new Set(['address', 'article', 'aside', 'blockquote', 'body', 'dd', 'details', 'dialog', 'div', 'dl', 'dt', 'fieldset', 'figcaption', 'figure', 'footer', 'form', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'header', 'hr', 'li', 'main', 'nav', 'ol', 'p', 'pre', 'section', 'summary', 'table', 'tr', 'ul', 'option']);
+
+// markdown writes what is shown below root as Markdown, max characters at most.
+function markdown(root, max) {
+  let out = '', truncated = false, gap = 0, fresh = false; // fresh: right behind the mark of a list item
+  const until = performance.now() + 5000;
+  let count = 0;
+  const lead = []; // what every line begins with: "> ", indentation of lists
+  const add = (s) => {
+    if (!s || truncated) return;
+    fresh = false;
+    if (!out) out = lead.join('');
+    else if (gap) {
+      out += (gap > 1 ? '\n' + lead.join('').trimEnd() : '') + '\n' + lead.join('');
+    }
+    gap = 0;
+    if (out.length + s.length > max) { s = s.slice(0, Math.max(0, max - out.length)); truncated = true; }
+    out += s;
+  };
+  const block = (n = 2) => { if (!fresh) gap = Math.max(gap, n); };
+  const text = (s) => {
+    s = s.replace(/[\s\u00a0]+/g, ' ');
+    if (gap || !out || /\s$/.test(out)) s = s.replace(/^ /, '');
+    add(s.replace(/([\\`*_[\]])/g, '\\$1'));
+  };
+  const link = (u) => { try { return new URL(u, document.baseURI).href.replace(/[()\s]/g, encodeURIComponent); } catch { return ''; } };
+  const visit = (node, depth) => {
+    if (truncated) return;
+    if (node.nodeType === 3) return text(node.data);
+    if (node.nodeType !== 1 || SILENT.has(node.localName)) return;
+    if ((++count & 255) === 0 && performance.now() > until || depth > 600) { truncated = true; return; }
+    const el = node, tag = el.localName;
+    if (tag !== 'slot' && tag !== 'option' && !el.checkVisibility() && getComputedStyle(el).display !== 'contents') return;
+    const inner = () => { for (const k of kids(el)) visit(k, depth + 1); };
+    const wrap = (mark) => {
+      const s = squeeze(clip(el.textContent, 2000));
+      if (!s) return;
+      if (el.querySelector('a,img,code,pre,p,div,ul')) return inner();
+      if (out && !gap && !/[\s(]$/.test(out)) add('');
+      add(mark + s + mark);
+    };
+    switch (tag) {
+      case 'h1': case 'h2': case 'h3': case 'h4': case 'h5': case 'h6':
+        block(); add('#'.repeat(+tag[1]) + ' ' + squeeze(clip(el.innerText, 1000))); block(); return;
+      case 'br': add('  '); gap = Math.max(gap, 1); return;
+      case 'hr': block(); add('---'); block(); return;
+      case 'strong': case 'b': return wrap('**');
+      case 'em': case 'i': return wrap('*');
+      case 'code': if (el.closest('pre')) return inner(); add('`' + squeeze(clip(el.textContent, 1000)) + '`'); return;
+      case 'pre': {
+        block(); const body = clip(el.innerText, max).replace(/\n$/, ''); add('```');
+        for (const l of body.split('\n')) { gap = Math.max(gap, 1); add(l || ' '); }
+        gap = 1; add('```'); block(); return;
+      }
+      case 'a': {
+        const href = el.hasAttribute('href') ? link(el.getAttribute('href')) : '';
+        if (!href || el.querySelector('h1,h2,h3,h4,p,div,ul,table')) return inner();
+        const label = squeeze(clip(el.innerText || el.getAttribute('aria-label') || el.querySelector('img')?.alt || '', 500));
+        if (label) add('[' + label.replace(/([[\]])/g, '\\$1') + '](' + clip(href, 2000) + ')');
+        return;
+      }
+      case 'img': { const alt = squeeze(el.alt); if (alt) add('![' + alt.replace(/([[\]])/g, '\\$1') + '](' + (el.src.startsWith('data:') ? 'data:' : clip(link(el.src), 500)) + ')'); return; }
+      case 'blockquote': block(); lead.push('> '); inner(); lead.pop(); block(); return;
+      case 'ul': case 'ol': {
+        block(lead.some((l) => l.trim() === '') ? 1 : 2);
+        let n = (el.start ?? 1);
+        for (const li of kids(el)) {
+          if (li.nodeType !== 1) continue;
+          if (li.localName !== 'li') { visit(li, depth + 1); continue; }
+          const mark = tag === 'ol' ? n++ + '. ' : '- ';
+          fresh = false; block(1); add(mark); fresh = true; lead.push(' '.repeat(mark.length));
+          for (const k of kids(li)) visit(k, depth + 1);
+          lead.pop();
+        }
+        block(lead.some((l) => l.trim() === '') ? 1 : 2);
+        return;
+      }
+      case 'table': {
+        const rows = [...el.rows].filter((r) => r.checkVisibility());
+        if (!rows.length || el.querySelector('table')) { block(); inner(); block(); return; }
+        block();
+        const cells = (r) => [...r.cells].map((c) => squeeze(clip(c.innerText, 1000)).replace(/\|/g, '\\|'));
+        const width = Math.max(...rows.map((r) => r.cells.length));
+        if (el.caption) { add(squeeze(el.caption.innerText)); block(); }
+        rows.forEach((r, i) => {
+          const c = cells(r);
+          while (c.length < width) c.push('');
+          gap = Math.max(gap, 1); add('| ' + c.join(' | ') + ' |');
+          if (i === 0) { gap = 1; add('|' + ' --- |'.repeat(width)); }
+        });
+        block();
+        return;
+      }
+      case 'input': {
+        if (el.type === 'hidden' || el.type === 'password') return;
+        if (el.type === 'checkbox' || el.type === 'radio') { add(el.checked ? '[x] ' : '[ ] '); return; }
+        if (el.value) add('`' + squeeze(clip(el.value, 500)) + '`');
+        return;
+      }
+      case 'textarea': if (el.value) add('`' + squeeze(clip(el.value, 2000)) + '`'); return;
+      case 'select': add('`' + [...el.selectedOptions].map((o) => squeeze(o.label)).join(', ') + '`'); return;
+      case 'svg': case 'canvas': case 'video': case 'audio': case 'object': case 'iframe': return;
+      case 'p': block(); inner(); block(); return;
+    }
+    const b = BLOCKS.has(tag) || /^(block|flex|grid|list-item|table)$/.test(getComputedStyle(el).display);
+    if (b) block(tag === 'div' || tag === 'section' || !BLOCKS.has(tag) ? 1 : 2);
+    inner();
+    if (b) block(tag === 'div' || tag === 'section' || !BLOCKS.has(tag) ? 1 : 2);
+  };
+  visit(root, 0);
+  return { text: out.trim(), truncated };
+}
+
+// extract returns the page, or an element, as text.
+function extract(ref, format, readableOnly, max) {
+  const root = ref ? byRef(ref) : readableOnly ? readable() : document.body ?? document.documentElement;
+  if (!root) return { error: 'gone' };
+  if (format === 'markdown') return markdown(root, max);
+  const s = format === 'html' ? (ref || readableOnly ? root : document.documentElement).outerHTML : root.innerText ?? root.textContent;
+  return { text: s.length > max ? s.slice(0, max) : s, truncated: s.length > max, full: s.length };
+}
+
+globalThis.__tools = {
+  ready, fill, focus, choose, checked, labelOf, value, fileInput, element, framePoint, watchDrag, dragBegan, scrolled, scrollTo: scrollTo_,
+  shows, awaitShown, box, pageSize, title, storage, setStorage, snapshot, frameElement, extract,
+};

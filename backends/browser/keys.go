@@ -1,0 +1,178 @@
+package browser
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+// modifierKeys are the keys that are held.
+var modifierKeys = map[string]struct {
+	bit kb.Modifier
+	key rune
+}{
+	"Alt":     {kb.ModifierAlt, []rune(kb.Alt)[0]},
+	"Control": {kb.ModifierCtrl, []rune(kb.Control)[0]},
+	"Ctrl":    {kb.ModifierCtrl, []rune(kb.Control)[0]},
+	"Meta":    {kb.ModifierMeta, []rune(kb.Meta)[0]},
+	"Shift":   {kb.ModifierShift, []rune(kb.Shift)[0]},
+	// ControlOrMeta is what shortcuts are pressed with on this system.
+	"ControlOrMeta": {kb.ModifierCtrl, []rune(kb.Control)[0]},
+}
+
+// PressInput is what browser:press takes.
+type PressInput struct {
+	Element
+	Key     string  `json:"key" jsonschema:"such as Enter, ArrowDown, a, Control+A, Shift+Tab"`
+	Timeout float64 `json:"timeout,omitzero" jsonschema:"seconds to wait for the element; default 10"`
+}
+
+func (s *session) pressTool(ctx context.Context, call sandbox.Call, in PressInput) (ActOutput, error) {
+	if _, _, err := parseKey(in.Key); err != nil {
+		return ActOutput{}, err
+	}
+	return s.acting(ctx, call, in.Timeout, func(ctx context.Context, t *tab, out *ActOutput) error {
+		if in.given() {
+			at, err := t.locate(ctx, in.Element, need{Visible: true}, "")
+			if err != nil {
+				return err
+			}
+			var a answer
+			if err := t.js(ctx, at.frame, &a, "focus", at.n); err != nil {
+				return err
+			}
+			if a.Error != "" {
+				return a.problem(in.Element)
+			}
+			out.Ref = at.ref
+		}
+		return t.press(ctx, in.Key)
+	})
+}
+
+// parseKey reads Control+Shift+K.
+func parseKey(name string) (*kb.Key, kb.Modifier, error) {
+	var mods kb.Modifier
+	rest := name
+	for {
+		head, tail, ok := strings.Cut(rest, "+")
+		if !ok || tail == "" && head == "" || head == "" {
+			break // the key +
+		}
+		m, known := modifierKeys[head]
+		if !known {
+			break
+		}
+		mods |= m.bit
+		rest = tail
+	}
+	if m, ok := modifierKeys[rest]; ok {
+		return kb.Keys[m.key], mods, nil
+	}
+	if rest == "Space" {
+		rest = " "
+	}
+	if utf8.RuneCountInString(rest) == 1 {
+		r, _ := utf8.DecodeRuneInString(rest)
+		if k := kb.Keys[r]; k != nil {
+			return k, mods, nil
+		}
+	}
+	// Several runes may have a key's name: the one without text on a number pad wins.
+	var best *kb.Key
+	for _, k := range kb.Keys {
+		if k.Key == rest || k.Code == rest {
+			if best == nil || len(k.Code) < len(best.Code) || len(k.Code) == len(best.Code) && k.Native < best.Native {
+				best = k
+			}
+		}
+	}
+	if best == nil {
+		return nil, 0, invalid("/key: %q is no key; give a name such as Enter, Tab, Escape, ArrowDown, PageUp, F5, a character, or a combination such as Control+A", clip(name, 60))
+	}
+	return best, mods, nil
+}
+
+// editing are the commands that a real keyboard's shortcuts stand for.
+var editing = map[string]string{"a": "selectAll", "c": "copy", "x": "cut", "v": "paste", "z": "undo", "y": "redo"}
+
+// press presses a key, with others held.
+func (t *tab) press(ctx context.Context, name string) error {
+	k, mods, err := parseKey(name)
+	if err != nil {
+		return err
+	}
+	return t.link.all(ctx, strokes(k, mods)...)
+}
+
+func strokes(k *kb.Key, mods kb.Modifier) []command {
+	if k.Shift {
+		mods |= kb.ModifierShift
+	}
+	var cmds []command
+	event := func(kind input.DispatchKeyEventType, k *kb.Key, mods kb.Modifier) {
+		p := input.DispatchKeyEventParams{
+			Type: kind, Key: k.Key, Code: k.Code, Modifiers: mods.Int64(),
+			WindowsVirtualKeyCode: k.Windows, NativeVirtualKeyCode: k.Native,
+		}
+		if kind == input.DispatchKeyEventTypeKeyDown {
+			if mods&(kb.ModifierCtrl|kb.ModifierAlt|kb.ModifierMeta) == 0 && k.Print {
+				p.Text, p.UnmodifiedText = k.Text, k.Unmodified
+			} else {
+				p.Type = input.DispatchKeyEventTypeRawKeyDown
+			}
+			if c := editing[strings.ToLower(k.Key)]; c != "" && mods == kb.ModifierCtrl {
+				p.Commands = []string{c}
+			}
+		}
+		cmds = append(cmds, cmd(input.DispatchKeyEvent, p))
+	}
+	var held kb.Modifier
+	var downs []*kb.Key
+	for _, n := range []string{"Control", "Alt", "Meta", "Shift"} {
+		if m := modifierKeys[n]; mods&m.bit != 0 && !k.Print || mods&m.bit != 0 && n != "Shift" {
+			held |= m.bit
+			downs = append(downs, kb.Keys[m.key])
+			event(input.DispatchKeyEventTypeKeyDown, kb.Keys[m.key], held)
+		}
+	}
+	event(input.DispatchKeyEventTypeKeyDown, k, mods)
+	event(input.DispatchKeyEventTypeKeyUp, k, mods)
+	for i := len(downs) - 1; i >= 0; i-- {
+		event(input.DispatchKeyEventTypeKeyUp, downs[i], 0)
+	}
+	return cmds
+}
+
+// typeKeys types text with a pause between keys. A character without key is put in
+// as an input method does.
+func (t *tab) typeKeys(ctx context.Context, text string, pause time.Duration) error {
+	for _, r := range text {
+		var err error
+		if r == '\n' {
+			r = '\r'
+		}
+		if k := kb.Keys[r]; k != nil {
+			err = t.link.all(ctx, strokes(k, 0)...)
+		} else {
+			err = t.link.Call(ctx, input.CommandInsertText, input.InsertTextParams{Text: string(r)}, nil)
+		}
+		if err != nil {
+			return err
+		}
+		if pause > 0 {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,366 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+// GotoInput is what browser:goto takes.
+type GotoInput struct {
+	URL       string  `json:"url" jsonschema:"http or https address; a host alone is taken as https"`
+	WaitUntil string  `json:"wait_until,omitzero" jsonschema:"load (default), domcontentloaded or networkidle"`
+	Timeout   float64 `json:"timeout,omitzero" jsonschema:"seconds; default 30"`
+}
+
+// GotoOutput is what browser:goto returns.
+type GotoOutput struct {
+	URL      string   `json:"url" jsonschema:"where the page is, after redirects"`
+	Title    string   `json:"title"`
+	Status   int      `json:"status" jsonschema:"HTTP status; 0 if there was none"`
+	TimedOut bool     `json:"timed_out,omitzero" jsonschema:"the page is there but had not finished loading"`
+	Download string   `json:"download,omitzero" jsonschema:"the address was a file, which is being downloaded under this name: see downloads"`
+	Denied   []string `json:"denied,omitempty" jsonschema:"what policy refused to the page meanwhile"`
+}
+
+// PageOutput is where a page is.
+type PageOutput struct {
+	URL      string `json:"url"`
+	Title    string `json:"title"`
+	TimedOut bool   `json:"timed_out,omitzero" jsonschema:"the page is there but had not finished loading"`
+}
+
+// TimeoutInput is what browser:back, forward and reload take.
+type TimeoutInput struct {
+	Timeout float64 `json:"timeout,omitzero" jsonschema:"seconds; default 30"`
+}
+
+const maxURL = 4096 // bytes of an address that are kept
+
+// checkAddress returns the address to load.
+func checkAddress(raw string) (string, error) {
+	raw = strings.TrimSpace(raw)
+	if raw == "" || len(raw) > 1<<20 {
+		return "", sandbox.Errorf(sandbox.ErrInvalidURL, "/url: give an address of 1 to %d bytes", 1<<20)
+	}
+	if raw == "about:blank" {
+		return raw, nil
+	}
+	if !strings.Contains(raw, "://") && !hasScheme(raw) {
+		raw = "https://" + raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", sandbox.Errorf(sandbox.ErrInvalidURL, "/url: %v", err)
+	}
+	switch strings.ToLower(u.Scheme) {
+	case "http", "https":
+		if u.Host == "" {
+			return "", sandbox.Errorf(sandbox.ErrInvalidURL, "/url: %q has no host", clip(raw, 200))
+		}
+		return raw, nil
+	case "data":
+		return raw, nil
+	}
+	return "", deniedScheme(u.Scheme)
+}
+
+// hasScheme tells data:text/html,x from localhost:8080/x.
+func hasScheme(raw string) bool {
+	scheme, rest, ok := strings.Cut(raw, ":")
+	if !ok || strings.ContainsAny(scheme, "./[?#@") {
+		return false
+	}
+	return rest == "" || rest[0] < '0' || rest[0] > '9'
+}
+
+// deniedScheme refuses an address for its scheme, as the rule that it is.
+func deniedScheme(scheme string) error {
+	return sandbox.Errorf(sandbox.ErrDenied, "navigation denied: %q addresses are not opened; rule: URL scheme (http, https, data and about:blank are)", clip(scheme, 40))
+}
+
+// allowedNow reports whether a page may be at an address, however it got there.
+func allowedNow(raw string) bool {
+	scheme, _, _ := strings.Cut(raw, ":")
+	return slices.Contains([]string{"http", "https", "data", "blob", "chrome-error", ""}, scheme) || raw == "about:blank" || raw == "about:srcdoc"
+}
+
+// visited remembers the origins that may have storage. It is called with a tab's
+// lock held.
+func (s *session) visited(raw string) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.origins) < 200 {
+		s.origins[u.Scheme+"://"+u.Host] = true
+	}
+}
+
+func lifecycle(waitUntil string) (string, error) {
+	switch waitUntil {
+	case "", "load":
+		return "load", nil
+	case "domcontentloaded":
+		return "DOMContentLoaded", nil
+	case "networkidle":
+		return "networkIdle", nil
+	}
+	return "", invalid("/wait_until: %q; give load, domcontentloaded or networkidle", clip(waitUntil, 40))
+}
+
+func (s *session) goTo(ctx context.Context, call sandbox.Call, in GotoInput) (out GotoOutput, err error) {
+	address, err := checkAddress(in.URL)
+	if err != nil {
+		return out, err
+	}
+	wait, err := lifecycle(in.WaitUntil)
+	if err != nil {
+		return out, err
+	}
+	limit, err := seconds("/timeout", in.Timeout, gotoTimeout)
+	if err != nil {
+		return out, err
+	}
+	ctx, cancel := limited(ctx, limit)
+	defer cancel()
+	t, err := s.tab(ctx)
+	if err != nil {
+		return out, problem(ctx, err)
+	}
+	ctx, done := t.wake(ctx)
+	defer done()
+	defer func() {
+		for _, d := range call.Denied() {
+			out.Denied = append(out.Denied, d.Text)
+		}
+	}()
+	before := s.downloads.count()
+	res, err := t.navigate(ctx, address)
+	if err != nil {
+		if isLate(ctx) {
+			t.link.send(context.WithoutCancel(ctx), page.CommandStopLoading, nil)
+			return out, sandbox.Errorf(sandbox.ErrTimeout, "%s did not answer within %s", clip(address, 200), limit)
+		}
+		return out, problem(ctx, err)
+	}
+	if res.IsDownload || res.ErrorText == "net::ERR_ABORTED" {
+		if name, ok := s.downloads.started(ctx, before, res.IsDownload); ok {
+			out.URL, out.Download = t.url(), name
+			return out, nil
+		}
+	}
+	if res.ErrorText != "" {
+		return out, s.navigationError(call, address, res.ErrorText)
+	}
+	if res.LoaderID != "" {
+		err = t.until(ctx, func() bool {
+			f := t.frames[t.main]
+			return t.document(res.LoaderID).committed && f.reached[wait]
+		})
+		if out.TimedOut = isLate(ctx); err != nil && !out.TimedOut {
+			return out, problem(ctx, err)
+		}
+	}
+	// The time may be over, and the page still there to be told of.
+	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if !out.TimedOut {
+		tell = ctx
+	}
+	t.mu.Lock()
+	f := t.frames[t.main]
+	d := *t.document(f.loader)
+	out.URL, out.Status = f.url, d.status
+	t.mu.Unlock()
+	if strings.HasPrefix(out.URL, "chrome-error:") {
+		return out, s.navigationError(call, address, d.failed)
+	}
+	if d.status == 403 && strings.HasPrefix(d.text, "network denied: ") {
+		if err := denial(call, out.URL); err != nil {
+			return out, err
+		}
+		return out, sandbox.Errorf(sandbox.ErrDenied, "%s", clip(d.text, 500))
+	}
+	out.Title = t.title(tell)
+	return out, nil
+}
+
+// navigate asks for a page. A renderer that is busy for good is stopped, so that
+// it can be left.
+func (t *tab) navigate(ctx context.Context, address string) (page.NavigateResult, error) {
+	var res page.NavigateResult
+	t.mu.Lock()
+	t.pendingNav = 0
+	t.mu.Unlock()
+	err := t.link.Call(ctx, page.CommandNavigate, page.NavigateParams{URL: address}, &res)
+	return res, err
+}
+
+// wake prepares a page for a navigation, which cures a crash and ends a dialog.
+func (t *tab) wake(ctx context.Context) (context.Context, context.CancelFunc) {
+	t.mu.Lock()
+	d := t.dialog
+	t.crashed = false
+	t.mu.Unlock()
+	if d != nil {
+		t.answerDialog(ctx, d, false, "")
+	}
+	return t.guard(ctx)
+}
+
+// isLate reports whether ctx ended at the tool's own time limit.
+func isLate(ctx context.Context) bool {
+	_, ok := context.Cause(ctx).(*lateError)
+	return ok
+}
+
+// problem is the error of a tool: why its context ended, if it has.
+func problem(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if _, told := errors.AsType[*sandbox.Error](err); told {
+		return err
+	}
+	cause := context.Cause(ctx)
+	if late, ok := cause.(*lateError); ok {
+		return sandbox.Errorf(sandbox.ErrTimeout, "the page did not answer within %s; it may be busy, or waiting for the network", late.limit)
+	}
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return err
+	}
+	return cause
+}
+
+// navigationError explains why a page could not be loaded.
+func (s *session) navigationError(call sandbox.Call, address, text string) error {
+	if err := denial(call, address); err != nil {
+		return err
+	}
+	if text == "net::ERR_TUNNEL_CONNECTION_FAILED" || text == "" {
+		if d := call.Denied(); len(d) > 0 {
+			return deniedBy(d[len(d)-1])
+		}
+	}
+	explain := map[string]string{
+		"net::ERR_ABORTED":                  "there is nothing to show: the server answered without a page, or another navigation took over",
+		"net::ERR_TOO_MANY_REDIRECTS":       "it redirects without end",
+		"net::ERR_TUNNEL_CONNECTION_FAILED": "the host could not be reached, or network policy does not allow it",
+		"net::ERR_EMPTY_RESPONSE":           "the server closed the connection without an answer",
+		"net::ERR_UNSAFE_REDIRECT":          "it redirects to an address that pages must not lead to; rule: URL scheme",
+		"net::ERR_INVALID_REDIRECT":         "it redirects to no valid address",
+		"net::ERR_PROXY_CONNECTION_FAILED":  "there is no network here",
+	}[text]
+	switch {
+	case strings.HasPrefix(text, "net::ERR_CERT_"), strings.HasPrefix(text, "net::ERR_SSL_"):
+		explain = "its certificate is not trusted; a session with ignore_https_errors takes it"
+	case explain == "":
+		explain = "it could not be loaded"
+	}
+	if text == "net::ERR_UNSAFE_REDIRECT" {
+		return sandbox.Errorf(sandbox.ErrDenied, "navigation denied: %s: %s", clip(address, 200), explain)
+	}
+	return sandbox.Errorf(sandbox.ErrCrawling, "%s: %s (%s)", clip(address, 200), explain, clip(text, 100))
+}
+
+// denial returns the refusal of the address's host, if there was one.
+func denial(call sandbox.Call, address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil
+	}
+	for _, d := range call.Denied() {
+		if strings.EqualFold(d.Host, u.Hostname()) {
+			return deniedBy(d)
+		}
+	}
+	return nil
+}
+
+func deniedBy(d sandbox.Denial) error {
+	return sandbox.Errorf(sandbox.ErrDenied, "%s; rule: %s", d.Text, d.Rule)
+}
+
+// travel is back, forward and reload: it begins a navigation with start and waits
+// for its end.
+func (s *session) travel(ctx context.Context, in TimeoutInput, start func(context.Context, *tab) error) (out PageOutput, err error) {
+	limit, err := seconds("/timeout", in.Timeout, gotoTimeout)
+	if err != nil {
+		return out, err
+	}
+	ctx, cancel := limited(ctx, limit)
+	defer cancel()
+	t, err := s.tab(ctx)
+	if err != nil {
+		return out, problem(ctx, err)
+	}
+	ctx, done := t.wake(ctx)
+	defer done()
+	t.mu.Lock()
+	old, was := t.frames[t.main].loader, t.frames[t.main].url
+	t.mu.Unlock()
+	if err := start(ctx, t); err != nil {
+		return out, problem(ctx, err)
+	}
+	err = t.until(ctx, func() bool {
+		f := t.frames[t.main]
+		return f.loader != old && f.reached["load"] || f.loader == old && f.url != was
+	})
+	if out.TimedOut = isLate(ctx); err != nil && !out.TimedOut {
+		return out, problem(ctx, err)
+	}
+	if out.TimedOut && t.mainFrame().loader == old {
+		t.link.send(context.WithoutCancel(ctx), page.CommandStopLoading, nil)
+		return out, sandbox.Errorf(sandbox.ErrTimeout, "the page did not change within %s", limit)
+	}
+	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	out.URL, out.Title = t.url(), t.title(tell)
+	return out, nil
+}
+
+func (s *session) back(ctx context.Context, in TimeoutInput) (PageOutput, error) {
+	return s.travel(ctx, in, func(ctx context.Context, t *tab) error { return t.step(ctx, -1) })
+}
+
+func (s *session) forward(ctx context.Context, in TimeoutInput) (PageOutput, error) {
+	return s.travel(ctx, in, func(ctx context.Context, t *tab) error { return t.step(ctx, 1) })
+}
+
+func (s *session) reload(ctx context.Context, in TimeoutInput) (PageOutput, error) {
+	return s.travel(ctx, in, func(ctx context.Context, t *tab) error {
+		return t.link.Call(ctx, page.CommandReload, page.ReloadParams{}, nil)
+	})
+}
+
+// step goes through the history.
+func (t *tab) step(ctx context.Context, by int) error {
+	h, err := cdp.Call(ctx, t.link, page.GetNavigationHistory, cdp.Empty{})
+	if err != nil {
+		return err
+	}
+	to := int(h.CurrentIndex) + by
+	if to < 0 || to >= len(h.Entries) {
+		return sandbox.Errorf(sandbox.ErrBusinessFailure, "the history ends here: there is no page to go to")
+	}
+	if !allowedNow(h.Entries[to].URL) {
+		scheme, _, _ := strings.Cut(h.Entries[to].URL, ":")
+		return deniedScheme(scheme)
+	}
+	if err := t.link.Call(ctx, page.CommandNavigateToHistoryEntry, page.NavigateToHistoryEntryParams{EntryID: h.Entries[to].ID}, nil); err != nil {
+		return fmt.Errorf("go through the history: %w", err)
+	}
+	return nil
+}

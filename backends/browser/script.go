@@ -1,0 +1,243 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/dom"
+	"github.com/chromedp/cdproto/runtime"
+
+	"github.com/agentflow-go/sandbox"
+)
+
+func (s *session) evaluate(ctx context.Context, in EvaluateInput) (out EvaluateOutput, err error) {
+	if in.Expression == "" || len(in.Expression) > 1<<20 {
+		return out, invalid("/expression: give 1 to %d bytes", 1<<20)
+	}
+	var dialog *Dialog
+	err = s.looking(ctx, in.Timeout, func(ctx context.Context, t *tab) error {
+		raw, err := t.evaluate(ctx, in)
+		if de, ok := context.Cause(ctx).(*dialogError); ok && de.during {
+			dialog = &de.dialog
+			return nil
+		}
+		if err != nil {
+			if isLate(ctx) { // it may run for ever
+				t.link.send(context.WithoutCancel(ctx), runtime.CommandTerminateExecution, nil)
+			}
+			return err
+		}
+		if len(raw) > maxResult {
+			out.Result, out.Truncated = clip(string(raw), maxResult/2), true
+			return nil
+		}
+		if len(raw) > 0 && json.Unmarshal(raw, &out.Result) != nil {
+			return sandbox.Errorf(sandbox.ErrBusinessFailure, "the result is no JSON")
+		}
+		return nil
+	})
+	if dialog != nil {
+		out.Dialog, err = dialog, nil
+	}
+	return out, err
+}
+
+func (t *tab) evaluate(ctx context.Context, in EvaluateInput) ([]byte, error) {
+	result := func(r *runtime.RemoteObject, ex *runtime.ExceptionDetails, err error) ([]byte, error) {
+		switch {
+		case err != nil:
+			return nil, evaluateError(changedDocument(err))
+		case ex != nil:
+			return nil, sandbox.Errorf(sandbox.ErrBusinessFailure, "the script failed: %s", exceptionText(ex))
+		case r == nil:
+			return nil, nil
+		case r.UnserializableValue != "":
+			return json.Marshal(string(r.UnserializableValue))
+		}
+		return r.Value, nil
+	}
+	if in.Ref == "" && in.Selector == "" {
+		f, err := t.findFrame(in.Frame)
+		if err != nil {
+			return nil, err
+		}
+		l, id, err := t.pageWorld(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		ev, err := cdp.Call(ctx, l, runtime.Evaluate, runtime.EvaluateParams{
+			Expression: in.Expression, UniqueContextID: id, ReturnByValue: ptr(true), AwaitPromise: ptr(true),
+			UserGesture: ptr(true), ReplMode: ptr(true), Silent: ptr(true),
+		})
+		return result(ev.Result, ev.ExceptionDetails, err)
+	}
+	at, err := t.locate(ctx, Element{Ref: in.Ref, Selector: in.Selector, Frame: in.Frame}, need{}, "")
+	if err != nil {
+		return nil, err
+	}
+	// The element is handed over from the helpers' world to the page's.
+	own, err := t.jsOn(ctx, at.frame, "", nil, "element", at.n)
+	if err != nil {
+		return nil, evaluateError(err)
+	}
+	l := at.frame.link
+	node, err := cdp.Call(ctx, l, dom.DescribeNode, dom.DescribeNodeParams{ObjectID: own})
+	if err != nil {
+		return nil, evaluateError(changedDocument(err))
+	}
+	obj, err := cdp.Call(ctx, l, dom.ResolveNode, dom.ResolveNodeParams{BackendNodeID: node.Node.BackendNodeID})
+	if err != nil {
+		return nil, evaluateError(changedDocument(err))
+	}
+	ev, err := cdp.Call(ctx, l, runtime.CallFunctionOn, runtime.CallFunctionOnParams{
+		FunctionDeclaration: "function() { return (" + in.Expression + "\n)(this); }", ObjectID: obj.Object.ObjectID,
+		ReturnByValue: ptr(true), AwaitPromise: ptr(true), UserGesture: ptr(true), Silent: ptr(true),
+	})
+	return result(ev.Result, ev.ExceptionDetails, err)
+}
+
+// evaluateError explains why a script has no result.
+func evaluateError(err error) error {
+	if errors.Is(err, errContext) {
+		return sandbox.Errorf(sandbox.ErrBusinessFailure, "the page changed to another document while the script ran, so there is no result")
+	}
+	if e, ok := errors.AsType[*protocolError](err); ok && strings.Contains(e.text, "reference chain is too long") {
+		return sandbox.Errorf(sandbox.ErrBusinessFailure, "the result cannot be written as JSON (it is too deep, or refers to itself): return a part of it")
+	}
+	return err
+}
+
+// pageWorld returns the world of the page's own scripts in a frame.
+func (t *tab) pageWorld(ctx context.Context, f *frame) (l *link, id string, err error) {
+	err = t.until(ctx, func() bool {
+		l, id = f.link, f.mainWorld
+		return id != "" || t.frames[f.id] != f
+	})
+	if err == nil && id == "" {
+		err = errFrameGone
+	}
+	return l, id, err
+}
+
+func (s *session) waitFor(ctx context.Context, in WaitInput) (out WaitOutput, err error) {
+	n := 0
+	for _, given := range []bool{in.Text != "", in.Selector != "", in.URL != "", in.Gone != "", in.Seconds != 0} {
+		if given {
+			n++
+		}
+	}
+	if n != 1 {
+		return out, invalid("give exactly one of text, selector, url, gone, seconds")
+	}
+	begin := time.Now()
+	if in.Seconds != 0 {
+		d, err := seconds("/seconds", in.Seconds, 0)
+		if err != nil {
+			return out, err
+		}
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return out, ctx.Err()
+		}
+	}
+	err = s.looking(ctx, in.Timeout, func(ctx context.Context, t *tab) error {
+		switch {
+		case in.URL != "":
+			err = t.until(ctx, func() bool { return strings.Contains(t.frames[t.main].url, in.URL) })
+		case in.Text != "":
+			err = t.untilShown(ctx, spec{Text: in.Text}, true, in.Frame, in.Frame == "")
+		case in.Selector != "":
+			err = t.untilShown(ctx, spec{Selector: in.Selector}, true, in.Frame, false)
+		case in.Gone != "":
+			if err = t.untilShown(ctx, spec{Text: in.Gone}, false, in.Frame, false); err == nil {
+				// What is no selector can only be meant as text.
+				err = t.untilShown(ctx, spec{Selector: in.Gone}, false, in.Frame, false)
+				if sandbox.CodeOf(err) == sandbox.ErrInvalidInput {
+					err = nil
+				}
+			}
+		}
+		if isLate(ctx) {
+			return sandbox.Errorf(sandbox.ErrTimeout, "%s (waited %s; the page is at %s)", in.words(), time.Since(begin).Round(time.Millisecond), clip(t.url(), 200))
+		}
+		out.URL = t.url()
+		return err
+	})
+	out.WaitedMS = time.Since(begin).Milliseconds()
+	return out, err
+}
+
+// words says what did not happen.
+func (in WaitInput) words() string {
+	switch {
+	case in.Text != "":
+		return "text " + quoted(in.Text, 200) + " did not appear"
+	case in.Selector != "":
+		return "nothing visible matches selector " + quoted(in.Selector, 200)
+	case in.URL != "":
+		return "the address does not contain " + quoted(in.URL, 200)
+	}
+	return quoted(in.Gone, 200) + " is still there"
+}
+
+// untilShown waits until a frame, or any of the page's, shows what sp says, or no
+// longer does.
+func (t *tab) untilShown(ctx context.Context, sp spec, wanted bool, where string, anywhere bool) error {
+	for {
+		var frames []*frame
+		if anywhere {
+			frames = t.allFrames()
+		} else {
+			f, err := t.findFrame(where)
+			if err != nil {
+				return err
+			}
+			frames = append(frames, f)
+		}
+		for i, f := range frames {
+			name, args := "shows", []any{sp}
+			if i == len(frames)-1 { // wait in the last one, where waiting costs least
+				ms := 1000.0
+				if len(frames) > 1 {
+					ms = 100
+				}
+				name, args = "awaitShown", []any{sp, wanted, ms}
+			}
+			var a answer
+			err := t.js(ctx, f, &a, name, args...)
+			switch {
+			case errors.Is(err, errContext), errors.Is(err, errFrameGone) && anywhere:
+				continue
+			case err != nil:
+				return err
+			case a.Error != "":
+				return a.problem(Element{Selector: sp.Selector})
+			case a.OK == wanted && a.Why == "":
+				return nil
+			}
+		}
+		if err := t.settle(ctx, t.mainFrame()); err != nil {
+			return err
+		}
+	}
+}
+
+// allFrames returns the page's frames, the main one last.
+func (t *tab) allFrames() []*frame {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []*frame
+	for id, f := range t.frames {
+		if id != t.main && len(all) < 50 {
+			all = append(all, f)
+		}
+	}
+	return append(all, t.frames[t.main])
+}
