@@ -7,6 +7,7 @@
 //	slots/<n>/workspace   a worker's directory, owned by the worker's uid
 //	slots/<n>/image       instead, its file system, where it has one of its own
 //	slots/<n>/worker      its worker's id, where the workspace is to be kept
+//	machine               which machine uses it
 //	state/<n>             a private directory of a session or backend
 //	trash/<name>          what is being removed
 //
@@ -122,6 +123,9 @@ func Open(dir string, o Options) (*Store, error) {
 
 // open makes the layout, takes the number files and sets left-overs aside.
 func (s *Store) open() error {
+	if err := thisMachine().mark(s.root, sharedFS(s.root)); err != nil {
+		return err
+	}
 	for _, name := range []string{slotsDir, stateDir, trashDir} {
 		if err := makePrivate(s.path(name)); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -77,6 +78,9 @@ func removeDeadTemporaries(ctx context.Context, parent string, logger *slog.Logg
 		fi, err := os.Lstat(dir)
 		if err != nil || checkPrivate(dir, fi) != nil || fi.Mode().Perm() != 0o700 {
 			continue
+		}
+		if m, err := readMachine(filepath.Join(dir, machineFile)); !errors.Is(err, fs.ErrNotExist) && (err != nil || !thisMachine().same(m)) {
+			continue // another machine's, whose lock may not be seen here
 		}
 		path := filepath.Join(dir, leaseFile)
 		if _, err := os.Lstat(path); err != nil {
