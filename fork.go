@@ -135,7 +135,7 @@ func (sb *Sandbox) fork(ctx context.Context, source *workspace.Dir, to string, o
 	if err != nil {
 		return nil, workspace.CopyStats{}, jailError(err)
 	}
-	dir, stats, err := store.Fork(ctx, source, o.Snapshot, workspace.DirOptions{UID: id.UID, GID: id.GID, Worker: to},
+	dir, stats, err := store.Fork(ctx, source, o.Snapshot, workspace.DirOptions{UID: id.UID, GID: id.GID, Worker: to, Size: sb.host.size()},
 		workspace.CopyLimits{Bytes: cmp.Or(o.MaxBytes, DefaultSnapshotBytes), Files: cmp.Or(o.MaxFiles, DefaultSnapshotFiles)})
 	if err != nil {
 		return nil, stats, errors.Join(err, id.Release())

@@ -168,3 +168,21 @@ func TestASessionCannotNarrowAWorkspace(t *testing.T) {
 		}
 	}
 }
+
+func TestAForkIsBoundedToo(t *testing.T) {
+	t.Parallel()
+	var reg sandbox.Registry
+	tool := addShell(&reg, "sh")
+	sb := bounded(t, &reg, sandbox.Options{})
+	w := sb.Worker("w")
+	sh(t, tool, w, "echo mine > file; head -c 5000000 /dev/zero > big")
+	if _, err := sb.ForkWorkspace(t.Context(), "w", "fork", sandbox.ForkOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := sh(t, tool, sb.Worker("fork"), "cat file; head -c 16000000 /dev/zero 2>&1 > more; echo rc $?"); !strings.HasPrefix(got, "mine\n") || !strings.HasSuffix(got, "rc 1") {
+		t.Errorf("the fork: %q", got)
+	}
+	if got := sh(t, tool, w, "cat file; head -c 5000000 /dev/zero > more; echo rc $?"); got != "mine\nrc 0" {
+		t.Errorf("its source: %q", got)
+	}
+}
