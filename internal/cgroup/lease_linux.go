@@ -86,7 +86,13 @@ func (l *lease) release(k *kernel) error {
 	if err != nil {
 		err = fmt.Errorf("cgroup: remove %s: %w", l.dir, err)
 	}
-	return errors.Join(err, l.f.Close())
+	return errors.Join(err, l.unlock())
+}
+
+// unlock gives the lock back, also where a child that has not executed its own
+// program yet has the descriptor too.
+func (l *lease) unlock() error {
+	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
 }
 
 // sweep removes what dead programs of this namespace left below parent. What
@@ -111,7 +117,7 @@ func (k *kernel) sweep(h *hierarchy, parent, suffix string) {
 			_ = k.remove(ctx, l.dir) // see above
 		}
 		cancel()
-		l.f.Close()
+		_ = l.unlock() // closed anyway
 	}
 }
 

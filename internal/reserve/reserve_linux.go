@@ -118,7 +118,10 @@ func (f *File) Close() error {
 	}
 	f.closed = true
 	clear(f.held)
-	return f.f.Close()
+	// Not by closing alone: a child of this program that has not executed its own
+	// program yet has a copy of the descriptor, and with it would keep the locks.
+	err := f.lockRange(0, Max, unix.F_UNLCK)
+	return errors.Join(err, f.f.Close())
 }
 
 func (f *File) take(n int) (dirty bool, err error) {
@@ -154,8 +157,10 @@ func (f *File) mark(n int, b byte) error {
 	return nil
 }
 
-func (f *File) lock(n int, kind int16) error {
-	lk := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: int64(n), Len: 1}
+func (f *File) lock(n int, kind int16) error { return f.lockRange(n, 1, kind) }
+
+func (f *File) lockRange(first, count int, kind int16) error {
+	lk := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: int64(first), Len: int64(count)}
 	for {
 		err := unix.FcntlFlock(f.f.Fd(), unix.F_OFD_SETLK, &lk)
 		if err != unix.EINTR {

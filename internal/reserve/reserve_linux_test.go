@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/agentflow-go/sandbox/internal/reserve"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // holder, in the environment, turns the test binary into a program that takes
@@ -221,5 +223,50 @@ func BenchmarkTakeRelease(b *testing.B) {
 		if err := f.Release(n); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestCloseFreesWhatALeakedDescriptorHolds is about children of this program
+// between fork and exec, which have all its descriptors.
+func TestCloseFreesWhatALeakedDescriptorHolds(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "numbers")
+	f, err := reserve.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.Take(); err != nil {
+		t.Fatal(err)
+	}
+	leaked := -1
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range fds {
+		if to, _ := os.Readlink("/proc/self/fd/" + e.Name()); to == path {
+			n, err := strconv.Atoi(e.Name())
+			if err == nil {
+				leaked, err = unix.Dup(n)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if leaked < 0 {
+		t.Fatalf("no descriptor of %s", path)
+	}
+	defer unix.Close(leaked)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := reserve.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if dirty, err := again.TakeN(0); err != nil || !dirty {
+		t.Errorf("TakeN(0) = %v, %v; want it free, and dirty", dirty, err)
 	}
 }

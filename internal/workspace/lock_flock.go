@@ -45,5 +45,11 @@ func lockOpened(f *os.File, path string) error {
 	return nil
 }
 
+// unlock gives a lock back and closes its file. Closing alone is not enough: a
+// child that has not executed its own program yet has the descriptor too.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}
+
 // isNotDir reports that a path leads through something else than a directory.
 func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }

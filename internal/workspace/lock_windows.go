@@ -32,3 +32,6 @@ func lockFile(path string) (*os.File, error) {
 // isNotDir reports that a path leads through something else than a directory;
 // Windows says "not found" then.
 func isNotDir(error) bool { return false }
+
+// unlock gives a lock back and closes its file.
+func unlock(f *os.File) error { return f.Close() }

@@ -81,7 +81,7 @@ func (l *lockFiles) release(n int) error {
 	}
 	delete(l.held, n)
 	l.low = min(l.low, n)
-	return f.Close()
+	return unlock(f)
 }
 
 func (l *lockFiles) close() error {
@@ -89,7 +89,7 @@ func (l *lockFiles) close() error {
 	defer l.mu.Unlock()
 	var errs []error
 	for _, f := range l.held {
-		errs = append(errs, f.Close())
+		errs = append(errs, unlock(f))
 	}
 	clear(l.held)
 	return errors.Join(errs...)

@@ -150,7 +150,7 @@ func (s *Store) abandon() error {
 		}
 	}
 	if s.lease != nil {
-		errs = append(errs, os.RemoveAll(s.root), s.lease.Close())
+		errs = append(errs, os.RemoveAll(s.root), unlock(s.lease))
 	}
 	return errors.Join(errs...)
 }
@@ -334,7 +334,7 @@ func (s *Store) Close() error {
 	}
 	errs = append(errs, s.slots.close(), s.states.close())
 	if s.lease != nil {
-		errs = append(errs, removeTemporary(context.Background(), s.root), s.lease.Close())
+		errs = append(errs, removeTemporary(context.Background(), s.root), unlock(s.lease))
 	}
 	return errors.Join(errs...)
 }

@@ -90,7 +90,7 @@ func removeDeadTemporaries(ctx context.Context, parent string, logger *slog.Logg
 		if err != nil {
 			continue // alive
 		}
-		if err := errors.Join(removeTemporary(ctx, dir), lease.Close()); err != nil && ctx.Err() == nil {
+		if err := errors.Join(removeTemporary(ctx, dir), unlock(lease)); err != nil && ctx.Err() == nil {
 			logger.Warn("a dead program's temporary directory could not be removed", "dir", dir, "error", err)
 		}
 	}
