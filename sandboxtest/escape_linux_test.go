@@ -16,23 +16,33 @@ import (
 	"github.com/agentflow-go/sandbox/sandboxtest"
 )
 
+// levels are those that confine by this library's own means.
+var levels = []string{"bwrap", "native"}
+
 func TestNothingEscapes(t *testing.T) {
 	t.Parallel()
-	sandboxtest.RunEscapes(t, sandbox.Options{Confine: sandbox.Confinement{Level: "bwrap"}})
+	for _, level := range levels {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			sandboxtest.RunEscapes(t, sandbox.Options{Confine: sandbox.Confinement{Level: level}})
+		})
+	}
 }
 
 // A hole that was closed is to be taken off the list.
 func TestKnownHolesAreThere(t *testing.T) {
 	t.Parallel()
 	cases := slices.DeleteFunc(sandboxtest.Escapes(), func(e sandboxtest.Escape) bool { return e.Known == "" })
-	results, err := sandboxtest.TryEscapes(t.Context(), sandbox.Options{Confine: sandbox.Confinement{Level: "bwrap"}}, cases)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range results {
-		t.Logf("%s: %s", r.Escape.Name, r.Detail)
-		if r.Outcome != sandboxtest.Escaped {
-			t.Errorf("%s: %s (%s), want it to escape still: %s", r.Escape.Name, r.Outcome, r.Detail, r.Escape.Known)
+	for _, level := range levels {
+		results, err := sandboxtest.TryEscapes(t.Context(), sandbox.Options{Confine: sandbox.Confinement{Level: level}}, cases)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			t.Logf("%s: %s: %s", level, r.Escape.Name, r.Detail)
+			if r.Outcome != sandboxtest.Escaped {
+				t.Errorf("%s: %s: %s (%s), want it to escape still: %s", level, r.Escape.Name, r.Outcome, r.Detail, r.Escape.Known)
+			}
 		}
 	}
 }
@@ -97,7 +107,7 @@ func TestUnprivileged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.timeout=60s", "-test.short", fmt.Sprintf("-test.v=%v", testing.Verbose()))
+	cmd := exec.CommandContext(t.Context(), exe, "-test.timeout=120s", "-test.short", fmt.Sprintf("-test.v=%v", testing.Verbose()))
 	cmd.Dir = tmp
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "HOME=" + tmp, "SANDBOXTEST_OF_THE_HOST=a value to be told by"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
