@@ -9,9 +9,11 @@ import (
 // zero value is the strictest useful policy: the best driver of the host, no
 // network, default limits.
 type Confinement struct {
-	// Level names the driver: "auto" or "" (bwrap, else an error with the
-	// remedy), "bwrap", or "none" (no confinement at all; must be asked for by
-	// name and is logged).
+	// Level names the driver: "bwrap" (bubblewrap 0.8 or newer makes the jails),
+	// "native" (this program does, with Linux 5.12 or newer and nothing to
+	// install), "auto" or "" (bwrap where it works, else native where that works,
+	// else an error with both remedies), or "none" (no confinement at all; must be
+	// asked for by name and is logged).
 	Level  string
 	Egress Egress
 	Limits Limits

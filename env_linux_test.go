@@ -188,7 +188,7 @@ func TestLevelsAndLimits(t *testing.T) {
 		{"auto", sandbox.Confinement{}, 0, "bwrap"},
 		{"bwrap", sandbox.Confinement{Level: "bwrap"}, 0, "bwrap"},
 		{"none", sandbox.Confinement{Level: "none"}, 0, "none"},
-		{"not there yet", sandbox.Confinement{Level: "native"}, sandbox.ErrCannotEnforce, ""},
+		{"native", sandbox.Confinement{Level: "native"}, 0, "native"},
 		{"processes and files", limits(sandbox.Limits{Processes: 64, Files: 256}), 0, "bwrap"},
 		{"memory", limits(sandbox.Limits{Memory: 1 << 30}), memory.code, memory.level},
 		{"memory degraded", limits(sandbox.Limits{Memory: 1 << 30}, "memory"), 0, "bwrap"},
