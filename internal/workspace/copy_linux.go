@@ -83,7 +83,11 @@ type copier struct {
 	walk     twinWalk
 	work     chan job
 	links    links
-	seen     int // entries found; the walk's
+
+	// The walk's own:
+	seen    int    // entries found
+	entries []byte // of directories
+	deep    []byte // of files
 
 	noClone, noRange atomic.Bool // the file system does not
 	bytes, skipped   atomic.Int64
@@ -106,17 +110,13 @@ type entry struct {
 func (c *copier) visit(t *twin) ([]string, error) {
 	var dirs []string
 	var files []entry
-	buf := (*[]byte)(nil)
 	flush := func() error {
 		defer func() { files = nil }()
 		if len(files) == 0 {
 			return nil
 		}
 		if t.deep { // its descriptors are about to be closed
-			if buf == nil {
-				buf = new([]byte)
-			}
-			return c.files(t, files, buf)
+			return c.files(t, files, &c.deep)
 		}
 		t.refs.Add(1)
 		select {
@@ -127,7 +127,7 @@ func (c *copier) visit(t *twin) ([]string, error) {
 			return context.Cause(c.ctx)
 		}
 	}
-	err := readEntries(t.a.fd, func(name string, kind byte) error {
+	err := readEntries(t.a.fd, &c.entries, func(name string, kind byte) error {
 		if c.seen++; c.seen > c.limits.Files {
 			return fmt.Errorf("more than %d files: %w", c.limits.Files, ErrLimit)
 		}

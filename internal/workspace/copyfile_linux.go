@@ -102,8 +102,12 @@ func (c *copier) fill(from, to, dir int, name string, st *unix.Stat_t, buf *[]by
 func (c *copier) data(from, to int, st *unix.Stat_t, buf *[]byte) error {
 	if !c.noClone.Load() {
 		err := unix.IoctlFileClone(to, from)
-		if err == nil {
-			return c.count(min(st.Size, st.Blocks*512))
+		if err == nil { // it may have grown
+			var now unix.Stat_t
+			if err := unix.Fstat(to, &now); err != nil {
+				return err
+			}
+			return c.count(min(now.Size, now.Blocks*512))
 		}
 		switch err {
 		case unix.EOPNOTSUPP, unix.EXDEV, unix.ENOTTY, unix.EINVAL, unix.ENOSYS, unix.EPERM:

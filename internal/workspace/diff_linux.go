@@ -47,7 +47,9 @@ type differ struct {
 	seen   int
 	length int // of all paths
 	out    Changes
-	bufs   [2][]byte
+
+	entries []byte    // of directories
+	bufs    [2][]byte // of files
 }
 
 // errEnough ends a comparison that lists no more.
@@ -56,7 +58,7 @@ var errEnough = errors.New("enough")
 // visit compares what two directories hold and returns those that both have.
 func (d *differ) visit(t *twin) ([]string, error) {
 	kinds := map[string]byte{}
-	err := readEntries(t.a.fd, func(name string, kind byte) error {
+	err := readEntries(t.a.fd, &d.entries, func(name string, kind byte) error {
 		kinds[name] = kind
 		return d.look()
 	})
@@ -64,7 +66,7 @@ func (d *differ) visit(t *twin) ([]string, error) {
 		return nil, err
 	}
 	var dirs []string
-	err = readEntries(t.b.fd, func(name string, kind byte) error {
+	err = readEntries(t.b.fd, &d.entries, func(name string, kind byte) error {
 		if err := d.look(); err != nil {
 			return err
 		}

@@ -13,12 +13,16 @@ const direntBuffer = 32 << 10
 
 // readEntries calls each for every entry of a directory, with its kind (a
 // DT_ number, never DT_UNKNOWN), until it returns an error. A writer can keep it
-// busy for ever: each must know when it is enough.
-func readEntries(fd int, each func(name string, kind byte) error) error {
+// busy for ever: each must know when it is enough. *buffer is made if need be, for
+// further directories.
+func readEntries(fd int, buffer *[]byte, each func(name string, kind byte) error) error {
 	if _, err := unix.Seek(fd, 0, 0); err != nil {
 		return err
 	}
-	buf := make([]byte, direntBuffer)
+	if *buffer == nil {
+		*buffer = make([]byte, direntBuffer)
+	}
+	buf := *buffer
 	for {
 		n, err := unix.ReadDirent(fd, buf)
 		switch {

@@ -107,6 +107,17 @@ func TestHostileTreesAreRemoved(t *testing.T) {
 				write(t, filepath.Join(ws, fmt.Sprint(i)))
 			}
 		}},
+		{"many files with two names", func(t *testing.T, ws string) {
+			mkdir(t, filepath.Join(ws, "a"), 0o755)
+			mkdir(t, filepath.Join(ws, "b"), 0o755)
+			for i := range (maxLate + 4) * batch {
+				at := filepath.Join(ws, "a", fmt.Sprint(i))
+				write(t, at)
+				if err := os.Link(at, filepath.Join(ws, "b", fmt.Sprint(i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
 		{"the workspace replaced by a link", func(t *testing.T, ws string) {
 			if err := errors.Join(os.Remove(ws), os.Symlink(outside, ws)); err != nil {
 				t.Fatal(err)

@@ -26,6 +26,9 @@ const (
 	// maxLate is how many batches may hold what appeared after the removal
 	// began, before it is given up: a writer can be as fast as we are.
 	maxLate = 16
+	// maxRelinked is the same for what is as old as it should be and was changed
+	// since: removing one name of a file changes those that have others, too.
+	maxRelinked = 1 << 14
 )
 
 // removeTree removes the directory or file name from the trash directory.
@@ -41,7 +44,7 @@ func removeTree(ctx context.Context, trash, name string) error {
 		r.entry(r.trash, next, next, 0)
 	}
 	r.fails.add(ctx.Err())
-	if r.late > maxLate {
+	if r.pursued() {
 		r.fails.add(errWriter)
 	}
 	r.fails.add(fd.Close())
@@ -58,14 +61,19 @@ type remover struct {
 	trash int
 	base  string   // the tree's name there
 	queue []string // directories moved up into the trash
-	late  int      // batches seen that hold something younger than start
 	fails failures
+
+	late     int // batches seen that hold something made after start
+	relinked int // and those that hold something changed since
 }
 
 var errWriter = errors.New("something keeps writing to it")
 
 // over reports whether the removal is to end, done or not.
-func (r *remover) over() bool { return r.ctx.Err() != nil || r.late > maxLate }
+func (r *remover) over() bool { return r.ctx.Err() != nil || r.pursued() }
+
+// pursued reports whether something writes as fast as we remove.
+func (r *remover) pursued() bool { return r.late > maxLate || r.relinked > maxRelinked }
 
 // entry removes one entry of the directory parent. at is its path from the
 // trash, for errors.
@@ -143,10 +151,15 @@ func (r *remover) descend(parent int, name, at string, depth int) bool {
 
 // look counts a batch that holds something young.
 func (r *remover) look(dir int, names []string) {
-	var st unix.Stat_t
-	if len(names) > 0 && unix.Fstatat(dir, names[0], &st, unix.AT_SYMLINK_NOFOLLOW) == nil &&
-		time.Unix(st.Ctim.Unix()).After(r.start) {
+	var st unix.Statx_t
+	if len(names) == 0 || unix.Statx(dir, names[0], unix.AT_SYMLINK_NOFOLLOW, unix.STATX_CTIME|unix.STATX_BTIME, &st) != nil {
+		return
+	}
+	switch young := func(t unix.StatxTimestamp) bool { return time.Unix(t.Sec, int64(t.Nsec)).After(r.start) }; {
+	case st.Mask&unix.STATX_BTIME != 0 && young(st.Btime):
 		r.late++
+	case young(st.Ctime):
+		r.relinked++
 	}
 }
 

@@ -450,3 +450,40 @@ func TestSnapshotsOfKeptWorkspaces(t *testing.T) {
 		}
 	}
 }
+
+// TestSnapshotOfManyEntries has as many names of one file as a file can have,
+// and more links than a directory is read in one go.
+func TestSnapshotOfManyEntries(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir(), Options{})
+	d := newDir(t, s, own)
+	const entries = 100_000
+	first := filepath.Join(d.Path(), "first")
+	write(t, first)
+	names := 1
+	for ; names < 90_000; names++ {
+		err := os.Link(first, filepath.Join(d.Path(), fmt.Sprint("name", names)))
+		if errors.Is(err, unix.EMLINK) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range entries - names {
+		if err := os.Symlink("first", filepath.Join(d.Path(), fmt.Sprint("link", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shot := snapshot(t, d, "x")
+	if shot.Files != entries || shot.Skipped != 0 || shot.Bytes > 2 {
+		t.Errorf("%+v, want %d files, of which all with data are one or two", shot, entries)
+	}
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.Restore(t.Context(), "x", wholeDiff)
+	if diff := cmp.Diff(Changes{Added: []string{"first"}}, c); diff != "" || err != nil {
+		t.Errorf("Restore (-want +got): %v\n%s", err, diff)
+	}
+}

@@ -64,8 +64,10 @@ func (d *Dir) Restore(ctx context.Context, name string, diff DiffLimits) (Change
 		return Changes{}, err
 	}
 	r, err := d.prepare(ws, sameMount)
-	if err == nil {
+	if r != nil {
 		defer r.close()
+	}
+	if err == nil {
 		err = r.copy(ctx, tree, s)
 	}
 	if err == nil {
@@ -372,7 +374,7 @@ func (d *Dir) completeRestore() error {
 // entryNames lists the names in a directory but one, the first few thousand of
 // them; more says that there are others.
 func entryNames(dir *os.File, but string) (names []string, more bool, err error) {
-	err = readEntries(int(dir.Fd()), func(name string, _ byte) error {
+	err = readEntries(int(dir.Fd()), new([]byte), func(name string, _ byte) error {
 		switch {
 		case name == but:
 		case len(names) == 8*batch:
