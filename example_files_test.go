@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log"
 	"strings"
 
@@ -42,4 +43,26 @@ func ExampleEnv_Files() {
 	out, err := save.Call(ctx, sb.Worker("agent-1"), noteInput{"buy milk"})
 	fmt.Println(out.Path, out.Size, err)
 	// Output: notes/today.txt 8 <nil>
+}
+
+// Files go in before a worker starts, and out when it is done.
+func ExampleFileStore() {
+	ctx := context.Background()
+	sb, err := sandbox.New(sandbox.Options{Registry: new(sandbox.Registry)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sb.Shutdown(ctx)
+	var store sandbox.FileStore = sb // or a client of a server
+	if _, err := store.StoreFile(ctx, "agent-1", "in/task.txt", strings.NewReader("sum 1 2"), sandbox.CreateOptions{Parents: true}); err != nil {
+		log.Fatal(err)
+	}
+	f, err := store.OpenFile(ctx, "agent-1", "in/task.txt")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	fmt.Printf("%s: %s %v\n", f.Info().Path, text, err)
+	// Output: in/task.txt: sum 1 2 <nil>
 }

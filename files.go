@@ -161,7 +161,7 @@ func fileError(err error) error {
 		code Code
 	}{
 		{workfs.ErrOutside, ErrDenied}, {workfs.ErrTooLarge, ErrTooLarge}, {workfs.ErrFull, ErrTooLarge},
-		{workfs.ErrBusy, ErrConflict}, {workfs.ErrNotEmpty, ErrConflict}, {workfs.ErrClosed, ErrSessionLost},
+		{workfs.ErrBusy, ErrConflict}, {workfs.ErrChanged, ErrConflict}, {workfs.ErrNotEmpty, ErrConflict}, {workfs.ErrClosed, ErrSessionLost},
 		{workfs.ErrPath, ErrInvalidInput}, {workfs.ErrLinks, ErrInvalidInput}, {workfs.ErrNotRegular, ErrInvalidInput},
 		{workfs.ErrIsDir, ErrInvalidInput}, {workfs.ErrNotDir, ErrInvalidInput},
 		{fs.ErrNotExist, ErrNoResults}, {fs.ErrExist, ErrConflict}, {fs.ErrPermission, ErrDenied},

@@ -14,6 +14,10 @@ type CreateOptions struct {
 	Exclusive bool        // fail if there is something
 	Parents   bool        // make the directories that are missing
 	MaxBytes  int64       // more is ErrTooLarge; 0: no limit
+	// Version is that of the file to replace, see File.Version: if it has
+	// another by then, or is gone, the error is ErrConflict. "": replace whatever
+	// is there. Append does not look at it.
+	Version string
 }
 
 // MkdirOptions says how a directory is made.

@@ -2,10 +2,12 @@ package file
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/workfs"
 )
 
 // EditInput is what file:edit takes.
@@ -66,7 +68,7 @@ func (s *Session) Edit(ctx context.Context, in EditInput) (EditOutput, error) {
 	if err != nil {
 		return EditOutput{}, err
 	}
-	w, err := files.Create(path, sandbox.CreateOptions{})
+	w, err := files.Create(path, sandbox.CreateOptions{Version: version})
 	if err != nil {
 		return EditOutput{}, err
 	}
@@ -74,25 +76,14 @@ func (s *Session) Edit(ctx context.Context, in EditInput) (EditOutput, error) {
 	if _, err := w.Write([]byte(after)); err != nil {
 		return EditOutput{}, err
 	}
-	if !unchanged(files, path, version) {
+	if _, err := w.Commit(); errors.Is(err, workfs.ErrChanged) {
 		return EditOutput{}, sandbox.Errorf(sandbox.ErrConflict, "edit %q: something else has changed it meanwhile, nothing was written; read it again and repeat the edit", path)
-	}
-	if _, err := w.Commit(); err != nil {
+	} else if err != nil {
 		return EditOutput{}, err
 	}
 	out := EditOutput{Path: path, Replacements: n}
 	out.Diff, out.Truncated = unified(path, string(before), after)
 	return out, nil
-}
-
-func unchanged(files *sandbox.Files, path, version string) bool {
-	f, err := files.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	now, err := f.Version()
-	return err == nil && now == version
 }
 
 // apply makes the edits in a text and returns it with their number.

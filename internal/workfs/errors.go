@@ -18,6 +18,7 @@ var (
 	ErrTooLarge   = errors.New("too large")
 	ErrFull       = errors.New("no space left")
 	ErrBusy       = errors.New("in use by another process; try again")
+	ErrChanged    = errors.New("it has been changed meanwhile")
 	ErrNotEmpty   = errors.New("the directory is not empty")
 	ErrClosed     = errors.New("the workspace is closed")
 )

@@ -14,6 +14,7 @@ type CreateOptions struct {
 	Exclusive bool        // fail if there is something
 	Parents   bool        // make the directories that are missing
 	MaxBytes  int64       // the most that is written; 0: no limit
+	Version   string      // fail with ErrChanged unless the file that is replaced has it; "": whatever it has
 }
 
 // Writer writes a file that appears, whole, when it is committed. It belongs to
@@ -119,6 +120,9 @@ func (w *Writer) Commit() (Info, error) {
 			return err
 		}
 		result = Info{Path: w.at.path, Size: info.Size(), Mode: info.Mode().Perm(), Modified: info.ModTime()}
+		if err := w.unchanged(); err != nil {
+			return err
+		}
 		return w.at.d.rename(w.temporary, w.at.d, w.at.name, !w.o.Exclusive)
 	})
 	if err != nil {
@@ -128,6 +132,26 @@ func (w *Writer) Commit() (Info, error) {
 	w.done = true
 	w.at.d.close()
 	return result, explain("write", w.shown, w.f.Close())
+}
+
+// unchanged returns ErrChanged if the file is not the one to be replaced.
+func (w *Writer) unchanged() error {
+	if w.o.Version == "" {
+		return nil
+	}
+	f, _, err := w.at.d.openFile(w.at.name, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrChanged
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	now, err := version(f)
+	if err == nil && now != w.o.Version {
+		err = ErrChanged
+	}
+	return err
 }
 
 // Close gives up what is not committed. After Commit it does nothing.
