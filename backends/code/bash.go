@@ -67,8 +67,7 @@ func (b *shell) ready(ctx context.Context) (*term.Shell, error) {
 		err = errClosing()
 	}
 	if err != nil {
-		_, cerr := b.reset()
-		return nil, errors.Join(err, cerr)
+		return nil, errors.Join(err, b.close())
 	}
 	return sh, nil
 }
@@ -244,15 +243,22 @@ func (b *shell) interrupt() bool {
 	return true
 }
 
-func (b *shell) reset() (bool, error) {
+// forget makes the next call start anew.
+func (b *shell) forget() *term.Shell {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	sh := b.sh
 	b.sh = nil
-	b.mu.Unlock()
+	return sh
+}
+
+func (b *shell) reset() bool {
+	sh := b.forget()
 	if sh == nil {
-		return false, nil
+		return false
 	}
-	return true, sh.Close()
+	b.s.closers.Go(func() { _ = sh.Close() }) // the jail ends what is left
+	return true
 }
 
 func (b *shell) status() (bool, string) {
@@ -262,6 +268,8 @@ func (b *shell) status() (bool, string) {
 }
 
 func (b *shell) close() error {
-	_, err := b.reset()
-	return err
+	if sh := b.forget(); sh != nil {
+		return sh.Close()
+	}
+	return nil
 }

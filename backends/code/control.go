@@ -1,9 +1,6 @@
 package code
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // ResetInput is what code:reset takes.
 type ResetInput struct {
@@ -23,15 +20,12 @@ func (s *Session) Reset(_ context.Context, in ResetInput) (ResetOutput, error) {
 		return ResetOutput{}, err
 	}
 	out := ResetOutput{Reset: []string{}}
-	var errs []error
 	for _, it := range interps {
-		was, err := it.reset()
-		if was {
+		if it.reset() {
 			out.Reset = append(out.Reset, it.language)
 		}
-		errs = append(errs, err)
 	}
-	return out, errors.Join(errs...)
+	return out, nil
 }
 
 // InterruptInput is what code:interrupt takes.

@@ -229,15 +229,23 @@ func (d *driven) interrupt() bool {
 	return p != nil && p.interrupt()
 }
 
-func (d *driven) reset() (bool, error) {
+// forget makes the next call start anew.
+func (d *driven) forget() *proc {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	p := d.p
 	d.p, d.gone, d.late = nil, "", [2]string{}
-	d.mu.Unlock()
+	return p
+}
+
+func (d *driven) reset() bool {
+	p := d.forget()
 	if p == nil {
-		return false, nil
+		return false
 	}
-	return true, p.close()
+	_ = p.kill() // its status is of no interest
+	d.s.closers.Go(func() { _ = p.close() })
+	return true
 }
 
 func (d *driven) status() (bool, string) {
@@ -247,6 +255,8 @@ func (d *driven) status() (bool, string) {
 }
 
 func (d *driven) close() error {
-	_, err := d.reset()
-	return err
+	if p := d.forget(); p != nil {
+		return p.close()
+	}
+	return nil
 }

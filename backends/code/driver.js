@@ -79,11 +79,15 @@ for (const fd of [1, 2]) {
 }
 
 let kept = false;
-// keepStreams keeps cells from ending the objects of the standard streams.
+// keepStreams keeps cells from ending the objects of the standard streams, and
+// has all that is written go out at once.
 function keepStreams() {
   if (kept) return;
   kept = true;
-  for (const s of [process.stdout, process.stderr]) s.end = s.destroy = () => s;
+  for (const s of [process.stdout, process.stderr]) {
+    s.end = s.destroy = () => s;
+    if (s._handle && s._handle.setBlocking) s._handle.setBlocking(true);
+  }
 }
 
 // repair puts back the standard streams that cells have closed.

@@ -19,6 +19,7 @@ type Session struct {
 	interps []*interp                   // in the order of the settings
 	env     atomic.Pointer[sandbox.Env] // replaced once, by Bind
 	closing atomic.Bool
+	closers sync.WaitGroup // of what reset left to be closed
 }
 
 // interp is the interpreter of one language.
@@ -40,8 +41,9 @@ type engine interface {
 	// interrupt interrupts the code that runs; it reports whether any did.
 	interrupt() bool
 	// reset ends the interpreter, also under running code; it reports whether
-	// there was one.
-	reset() (bool, error)
+	// there was one. It must not wait for the listener of a running call, which
+	// may be what calls it.
+	reset() bool
 	// status tells whether the interpreter runs, and its version as far as known.
 	status() (running bool, version string)
 	close() error
@@ -111,6 +113,7 @@ func (s *Session) close() error {
 		wg.Go(func() { errs[i] = it.close() })
 	}
 	wg.Wait()
+	s.closers.Wait()
 	return errors.Join(errs...)
 }
 
