@@ -179,7 +179,7 @@ func (r *configReader) server(path []string, m map[string]any) {
 		"cleanup_interval": r.ignored(child(path, "cleanup_interval"), "a session ends when its time is over, not at the next round"),
 		"log_level":        setLogLevel(&s.LogLevel),
 		"tokens_file":      setText(&s.TokensFile), "data_dir": setText(&o.DataDir),
-		"keep_workspaces": setFlag(&o.KeepWorkspaces), "strict_sessions": setFlag(&o.StrictSessions),
+		"keep_workspaces": setFlag(&o.KeepWorkspaces), "strict_sessions": setFlag(&o.StrictSessions), "move_cgroup": setFlag(&o.MoveCgroup),
 		"max_calls": setInt(&o.MaxCalls, 0, math.MaxInt), "max_sessions": setInt(&o.MaxSessions, 0, math.MaxInt),
 		"max_body": setSize(&s.MaxBody, false), "max_batch": setInt(&s.MaxBatch, 1, math.MaxInt),
 		"heartbeat_refreshes": setFlag(&s.HeartbeatRefreshes),

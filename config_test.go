@@ -166,7 +166,7 @@ func TestConfigFillsOptions(t *testing.T) {
 	t.Parallel()
 	c := parse(t, `{
 		"server": {"session_ttl": "${TTL}", "worker_ttl": -1, "call_timeout": "90s", "close_grace": 2.5,
-			"data_dir": "/data", "keep_workspaces": true, "strict_sessions": "true", "max_calls": 8, "max_sessions": 9,
+			"data_dir": "/data", "keep_workspaces": true, "strict_sessions": "true", "move_cgroup": true, "max_calls": 8, "max_sessions": 9,
 			"tokens_file": "t", "max_body": "1.5 MiB", "max_batch": 7, "heartbeat_refreshes": true,
 			"allowed_hosts": ["box"], "config_dirs": ["conf"], "log_level": "debug", "title": "T", "description": "D"},
 		"confinement": {"level": "none", "allow_degraded": ["cpu"], "egress": {"allow": ["pypi.org", "*.example.com:443"]},
@@ -183,7 +183,7 @@ func TestConfigFillsOptions(t *testing.T) {
 	o.Registry = nil
 	want := sandbox.Options{
 		SessionTTL: 10 * time.Minute, WorkerTTL: -time.Second, CallTimeout: 90 * time.Second, CloseGrace: 2500 * time.Millisecond,
-		DataDir: "/data", KeepWorkspaces: true, StrictSessions: true, MaxCalls: 8, MaxSessions: 9,
+		DataDir: "/data", KeepWorkspaces: true, StrictSessions: true, MoveCgroup: true, MaxCalls: 8, MaxSessions: 9,
 		Confine: sandbox.Confinement{
 			Level: "none", AllowDegraded: []string{"cpu"},
 			Egress: sandbox.Egress{Allow: []string{"pypi.org", "*.example.com:443"}},

@@ -64,7 +64,7 @@ func (h *hostResources) jails(ctx context.Context, sb *Sandbox) (*jail.Host, err
 	}
 	host, err := jail.Open(ctx, jail.Options{
 		Level: sb.opts.Confine.Level, AllowDegraded: sb.opts.Confine.AllowDegraded,
-		DataDir: store.Path(), Logger: sb.opts.Logger, Quota: store.Bounded,
+		DataDir: store.Path(), MoveCgroup: sb.opts.MoveCgroup, Logger: sb.opts.Logger, Quota: store.Bounded,
 	})
 	if err != nil {
 		return nil, jailError(err)

@@ -33,6 +33,13 @@ type Options struct {
 	DataDir        string // where workspaces live; "": a temporary directory that Shutdown removes
 	KeepWorkspaces bool   // closing a worker leaves its workspace, and the same id finds it again
 
+	// MoveCgroup lets the sandbox move this program into a control group of its own
+	// below the one that it runs in, until Shutdown, where version 2 of control
+	// groups demands it for limits and the program is alone there: as a container's
+	// only program, or as a service with Delegate=yes. Nothing else can then be
+	// started in the group above (docker exec), which is why it must be asked for.
+	MoveCgroup bool
+
 	// Confine is the policy for everything that workers run.
 	Confine Confinement
 }

@@ -172,7 +172,8 @@ func reason(dir string, err error) error {
 			ErrUnsupported, dir)
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%w: %s holds processes itself, and version 2 of control groups then allows no groups with limits below it; "+
-			"run the program in a group of its own below a delegated one: systemd-run --scope -p Delegate=yes -p DelegateSubgroup=main …", ErrUnsupported, dir)
+			"run the program in a group of its own below a delegated one: systemd-run --scope -p Delegate=yes -p DelegateSubgroup=main …, "+
+			"or, if it is alone in there, let it move into one (Options.MoveCgroup, server.move_cgroup)", ErrUnsupported, dir)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnsupported, dir, err)
 }

@@ -25,6 +25,10 @@ type Options struct {
 	// Quota tells whether a workspace can be kept to so many bytes, which the
 	// caller then does by [Policy.Volume]. Nil: it cannot.
 	Quota func(bytes int64) error
+	// MoveCgroup lets Open move the program into a control group of its own below
+	// the one it is alone in, if that is what limits need; see
+	// internal/cgroup.Options. Close moves it back.
+	MoveCgroup bool
 	// DataDir is where the program keeps its data; no ReadOnly path may touch
 	// it. Empty: nothing is checked against it.
 	DataDir string

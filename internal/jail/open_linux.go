@@ -148,7 +148,7 @@ func open(ctx context.Context, o Options, d Driver) (_ *Host, err error) {
 	if h.spaces, err = namespaces(); err != nil {
 		return nil, fmt.Errorf("jail: %w", err)
 	}
-	if h.groups, err = cgroup.Open(cgroup.Options{}); err != nil {
+	if h.groups, err = cgroup.Open(cgroup.Options{MoveSelf: o.MoveCgroup}); err != nil {
 		return nil, fmt.Errorf("jail: %w", err)
 	}
 	h.starter = newStarter()
