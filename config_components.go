@@ -132,8 +132,11 @@ func probeConfinement(ctx context.Context, sb *Sandbox) []Problem {
 	var problems []Problem
 	for _, u := range st.Unenforced {
 		limit, why, _ := strings.Cut(u, ": ")
-		problems = append(problems, Problem{Key: "confinement.limits." + limit, Warning: true,
-			Text: "its default is not enforced on this host: " + why})
+		p := Problem{Key: "confinement.limits." + limit, Warning: true, Text: "its default is not enforced on this host: " + why}
+		if degradation(limit) != "" {
+			p.Key, p.Text = "confinement", u
+		}
+		problems = append(problems, p)
 	}
 	return problems
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/agentflow-go/sandbox/internal/egress"
 )
 
-// maxEgressConns bounds the connections of one jail at once: each costs this
+// maxEgressConns bounds the connections to one proxy at once: each costs this
 // program two descriptors.
 const maxEgressConns = 128
 

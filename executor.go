@@ -181,7 +181,7 @@ type SessionInfo struct {
 	Existing                  bool      // CreateSession found it
 	Compatible                bool      // see SessionOptions.Compatible
 	Level                     string    // confinement in force; "" before the first process started
-	Unenforced                []string  // limits of its policy that this host does not enforce
+	Unenforced                []string  // what of its policy this host does not enforce; see Status
 	Running                   int       // calls running or queued in it
 }
 
@@ -222,7 +222,7 @@ type ToolInfo struct {
 // Status describes a sandbox.
 type Status struct {
 	Level      string          // confinement level in force; "" before it was needed
-	Unenforced []string        // default limits that this host does not enforce, each with the reason
+	Unenforced []string        // default limits that this host does not enforce, "single-uid" and "net-per-session" where workers are less apart, or their sessions more, than as root; each with the reason
 	Tools      int             // registered tools, hidden ones included
 	Workers    int             // known workers
 	Sessions   int             // live sessions, temporary ones included

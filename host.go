@@ -96,14 +96,31 @@ func (h *hostResources) kept(worker string) bool {
 	return store != nil && store.Kept(worker)
 }
 
-// level tells which driver is in force and what it does not enforce; "" before
-// the first process.
+// degradation says what a name of [jail.Host.Degraded] means; "" for others.
+func degradation(name string) string {
+	switch name {
+	case "single-uid":
+		return "all workers run as this program's user, and only their namespaces keep them apart; as root each has a user of its own"
+	case "net-per-session":
+		return "each session has a loopback of its own instead of sharing its worker's"
+	}
+	return ""
+}
+
+// level tells which driver is in force, and what it does not enforce or keep
+// apart; "" before the first process.
 func (h *hostResources) level(c Confinement) (string, []string) {
 	host := h.host.Load()
 	if host == nil {
 		return "", nil
 	}
-	return host.Level(), host.Unenforced(jail.Limits(c.Limits))
+	lacks := host.Unenforced(jail.Limits(c.Limits))
+	if host.Level() != "none" { // which lacks everything
+		for _, name := range host.Degraded() {
+			lacks = append(lacks, name+": "+degradation(name))
+		}
+	}
+	return host.Level(), lacks
 }
 
 func (h *hostResources) close() error {
