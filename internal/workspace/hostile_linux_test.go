@@ -169,6 +169,7 @@ func TestUnprivileged(t *testing.T) {
 		"TestWorkspacesOfAKilledProgram", "TestStoresShareADirectory", "TestOpenRefusesDirectoriesThatAreNotOurs",
 		"TestSnapshotKeepsAndRestoresWhatThereIs", "TestHostileTreesAreCopied", "TestSnapshotsAreBounded", "TestSnapshotsOfKeptWorkspaces",
 		"TestInterruptedRestoresAreCompleted", "TestARacingWriterGetsNothingFromOutside", "TestAFailedSwapIsUndone",
+		"TestSnapshotsOfAWorkspaceOnItsOwnFileSystem",
 	} {
 		t.Run(test, func(t *testing.T) {
 			t.Parallel()

@@ -431,10 +431,10 @@ func sameMount(a, b *os.File) (bool, error) {
 
 // openTop opens a directory of ours or a workspace.
 func openTop(path string) (*os.File, error) {
-	f, err := openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err == unix.ELOOP && strings.HasPrefix(path, "/proc/self/fd/") { // a mount that is held by descriptor
-		f, err = os.Open(path)
+	if strings.HasPrefix(path, "/proc/self/fd/") { // a mount that is held by descriptor: this link is no worker's
+		path += "/."
 	}
+	f, err := openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err == unix.EACCES {
 		if err = unix.Chmod(path, 0o700); err == nil { // its owner closed it, even to us
 			f, err = openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY)
