@@ -288,10 +288,22 @@ for i in itertools.count():
 // go. A directory that leaves the workspace must not lead them out of the jail.
 func TestRestoreUnderAShell(t *testing.T) {
 	t.Parallel()
+	for _, size := range []int64{0, 64 << 20} { // in a directory, and on a file system of its own
+		t.Run(fmt.Sprint("limit ", size), func(t *testing.T) {
+			t.Parallel()
+			restoreUnderAShell(t, size)
+		})
+	}
+}
+
+func restoreUnderAShell(t *testing.T, size int64) {
 	var reg sandbox.Registry
 	tool, get := addShell(&reg, "sh"), addSnaps(&reg)
 	dir := t.TempDir()
-	sb := newSandbox(t, &reg, sandbox.Options{DataDir: dir, KeepWorkspaces: true})
+	sb := newSandbox(t, &reg, sandbox.Options{DataDir: dir, KeepWorkspaces: true, Confine: sandbox.Confinement{Limits: sandbox.Limits{Workspace: size}}})
+	if err := sb.Probe(t.Context()); errors.Is(err, sandbox.ErrCannotEnforce) && size > 0 {
+		t.Skipf("LOUD: this host keeps workspaces to no size: %v", err)
+	}
 	w := sb.Worker("a")
 	if _, err := w.CreateSession(t.Context(), "sh", sandbox.SessionOptions{}); err != nil {
 		t.Fatal(err)
@@ -334,5 +346,14 @@ open("found", "w").write(" ".join(out) + "\n" + open("file").read())
 	got := sh(t, tool, w, "while ! test -s found; do kill -0 %1 2>/dev/null || pgrep python3 >/dev/null || break; done; cat found; cat /tmp/log")
 	if got != "whole" { // after a line without anything that was found
 		t.Errorf("the program found %q, want nothing, and the restored file", got)
+	}
+	if _, err := sb.ForkWorkspace(t.Context(), "a", "b", sandbox.ForkOptions{Snapshot: "s"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := sh(t, tool, sb.Worker("b"), "ls -A; cat file"); got != "file\nwhole" {
+		t.Errorf("the fork of the snapshot holds %q", got)
+	}
+	if got := sh(t, tool, w, "ls -A"); got != "file\nfound" {
+		t.Errorf("the workspace holds %q", got)
 	}
 }
