@@ -19,9 +19,14 @@ ps               procps        looking at processes
 /usr/bin/python3 python3       the compatibility test with a Python client, programs in jails
 py:ensurepip     python3-venv  programs in jails
 py:numpy         python3-numpy programs in jails
+py:pip           python3-pip   installing packages for code
+py:pandas        python3-pandas     tables that code shows
+py:matplotlib    python3-matplotlib figures that code shows
+py:ipykernel     python3-ipykernel  code in Jupyter kernels
 vim              vim           a full-screen program to drive
 git              git           programs in jails
 /usr/bin/node    nodejs        programs in jails
+npm              npm           installing packages for code
 perl             perl          programs in jails
 Xvfb             xvfb          programs in jails
 chromium-headless-shell chromium-headless-shell programs in jails with a sandbox of their own

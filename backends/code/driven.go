@@ -25,6 +25,14 @@ type driven struct {
 
 var _ engine = (*driven)(nil)
 
+// program returns the language whose interpreter the driver is for.
+func (d *driven) program() string {
+	if d.s.set.Kernels[d.language] != "" {
+		return python
+	}
+	return d.language
+}
+
 func (d *driven) warm(ctx context.Context) error {
 	_, err := d.ready(ctx)
 	return err
@@ -49,7 +57,7 @@ func (d *driven) ready(ctx context.Context) (*proc, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err = startProc(ctx, env, d.driver, d.s.set.interpreter(d.language), d.s.set.environ(home))
+	p, err = startProc(ctx, env, d.driver, d.s.set.interpreter(d.program()), d.s.set.environ(home))
 	if err != nil {
 		d.s.lost(err)
 		return nil, err
@@ -189,6 +197,9 @@ func (d *driven) variables(ctx context.Context) ([]Variable, int, error) {
 	if o.answer == nil {
 		d.drop(p, o.how())
 		return nil, 0, sandbox.Errorf(sandbox.ErrExecution, "%s; its variables are gone", o.how())
+	}
+	if o.answer.Unknown {
+		return nil, 0, sandbox.Errorf(sandbox.ErrInvalidInput, "/language: the kernel of %s does not list its variables", d.language)
 	}
 	vars := o.answer.Variables
 	if len(vars) > maxVariables { // no driver of ours

@@ -30,6 +30,7 @@ type driver struct {
 	// boot returns the arguments that make the interpreter read n bytes of
 	// source from descriptor 3 and run them.
 	boot func(n int) []string
+	env  []string // added to the interpreter's
 	// breaker gives it descriptor 5, on which interrupts come; else they come as
 	// SIGINT.
 	breaker bool
@@ -53,6 +54,16 @@ func javascriptDriver() driver {
 		return []string{"-e", fmt.Sprintf("(()=>{const b=Buffer.alloc(%d);for(let n=0;n<b.length;)n+=require('fs').readSync(3,b,n,b.length-n);"+
 			"new (require('vm').Script)(b.toString(),{filename:'<driver>'}).runInThisContext()(require,s=>import(s))})()", n)}
 	}}
+}
+
+//go:embed bridge.py
+var bridgeSource []byte
+
+// bridgeDriver is a Python that has a Jupyter kernel do the work.
+func bridgeDriver(kernel string) driver {
+	d := pythonDriver()
+	d.source, d.env = bridgeSource, []string{"SANDBOX_KERNEL=" + kernel}
+	return d
 }
 
 // proc is an interpreter process with a driver in it.
@@ -96,6 +107,7 @@ type answer struct {
 	Memory  int64      `json:"memory"`
 
 	Variables []Variable `json:"variables"`
+	Unknown   bool       `json:"unknown"` // it cannot list them
 	Left      int        `json:"left"`
 }
 
@@ -145,7 +157,7 @@ func startProc(ctx context.Context, env sandbox.Env, d driver, program string, e
 		return nil, err
 	}
 	p.p, err = env.Start(ctx, sandbox.Cmd{
-		Path: program, Args: d.boot(len(d.source)), Env: environ, Files: files, Stdout: theirs[2], Stderr: theirs[3],
+		Path: program, Args: d.boot(len(d.source)), Env: append(environ, d.env...), Files: files, Stdout: theirs[2], Stderr: theirs[3],
 	})
 	if err != nil {
 		return nil, err

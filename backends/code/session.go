@@ -119,6 +119,9 @@ func (s *Session) close() error {
 
 // engine makes what runs a language.
 func (s *Session) engine(language string) engine {
+	if kernel := s.set.Kernels[language]; kernel != "" {
+		return &driven{s: s, language: language, driver: bridgeDriver(kernel)}
+	}
 	switch language {
 	case bash:
 		return &shell{s: s}

@@ -1,0 +1,226 @@
+# Runs cells in a Jupyter kernel for the host program, in the words of the other
+# drivers: requests come on descriptor 3, answers go to descriptor 4, both as
+# frames of JSON after their length in four bytes. The kernel's output goes to
+# descriptors 1 and 2. Kernel and bridge talk over sockets in /tmp.
+import ast
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import tempfile
+
+os.environ.pop("MPLBACKEND", None)  # the kernel has one of its own
+os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # it warns about what nobody debugs
+base = tempfile.mkdtemp(prefix=".jupyter-", dir="/tmp")
+os.environ["JUPYTER_RUNTIME_DIR"] = base
+os.environ.setdefault("IPYTHONDIR", base + "/ipython")
+
+import zmq
+from jupyter_client import KernelManager
+
+MAX_OUTPUTS = 24 << 20  # characters of all rich outputs of a cell
+R, W = 3, 4
+for fd in (R, W):
+    os.set_inheritable(fd, False)
+
+
+class Interrupts:
+    count = 0
+
+
+def on_interrupt(signum, frame):
+    Interrupts.count += 1
+
+
+def receive():
+    data = b""
+    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+        want = 4 - len(data) if len(data) < 4 else 4 + int.from_bytes(data[:4], "big") - len(data)
+        piece = os.read(R, min(want, 1 << 20))
+        if not piece:
+            leave(0)
+        data += piece
+    return json.loads(data[4:])
+
+
+def send(answer):
+    frame = json.dumps(answer).encode()
+    frame = memoryview(len(frame).to_bytes(4, "big") + frame)
+    while frame:
+        frame = frame[os.write(W, frame):]
+
+
+def leave(code):
+    try:
+        km.shutdown_kernel(now=True)
+    except Exception:
+        pass
+    os._exit(code)
+
+
+def check_alive():
+    """Ends the bridge when the kernel has ended, with its status."""
+    process = km.provisioner.process
+    code = process.poll() if process is not None else 0
+    if code is not None:
+        os._exit(code if code >= 0 else 128 - code)
+
+
+def output(fd, text):
+    data = memoryview(text.encode("utf-8", "replace"))
+    while data:
+        data = data[os.write(fd, data):]
+
+
+class Cell:
+    """What the messages about one request say."""
+
+    def __init__(self, parent):
+        self.parent, self.idle, self.reply = parent, False, None
+        self.result, self.cut, self.outputs, self.size, self.error = None, False, [], 0, None
+
+    def add(self, data):
+        for mime, value in sorted(data.items(), key=lambda form: form[0] == "text/plain"):
+            value = value if isinstance(value, str) else json.dumps(value)
+            if self.size + len(value) > MAX_OUTPUTS:
+                output(2, "[output of type %s left out: %d characters; at most %d a cell]\n" % (mime, len(value), MAX_OUTPUTS))
+                continue
+            self.size += len(value)
+            self.outputs.append({"mime": mime, "data": value})
+
+    def take(self, msg, limit):
+        kind, content = msg["msg_type"], msg["content"]
+        if kind == "stream":
+            output(2 if content["name"] == "stderr" else 1, content["text"])
+        if msg["parent_header"].get("msg_id") != self.parent:
+            return
+        if kind == "status" and content["execution_state"] == "idle":
+            self.idle = True
+        elif kind == "display_data":
+            self.add(content["data"])
+        elif kind == "execute_result":
+            text = content["data"].get("text/plain", "")
+            if len(text) > limit:
+                text = text[: limit // 2] + "\n[… %d of %d characters left out …]\n" % (len(text) - limit // 2 * 2, len(text)) + text[-(limit // 2):]
+                self.cut = True
+            self.result = text
+            if len(content["data"]) > 1:
+                self.add(content["data"])
+        elif kind == "error":
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(content["traceback"]))
+            self.error = {"name": content["ename"], "value": content["evalue"], "traceback": plain[-(1 << 16):] + "\n"}
+
+
+def pump(cell, limit, seconds):
+    """Handles the messages that are there, or that come soon."""
+    poller = zmq.Poller()
+    for channel in (client.iopub_channel, client.shell_channel):
+        poller.register(channel.socket, zmq.POLLIN)
+    if cell is None:
+        poller.register(R, zmq.POLLIN)
+    ready = dict(poller.poll(seconds * 1000))
+    while True:
+        try:
+            (cell or NOBODY).take(client.get_iopub_msg(timeout=0), limit)
+        except queue.Empty:
+            break
+    while True:
+        try:
+            msg = client.get_shell_msg(timeout=0)
+        except queue.Empty:
+            break
+        if cell is not None and msg["parent_header"].get("msg_id") == cell.parent:
+            cell.reply = msg["content"]
+    return R in ready
+
+
+NOBODY = Cell("")
+
+
+def execute(code, limit, **options):
+    Interrupts.count = seen = 0
+    cell = Cell(client.execute(code, allow_stdin=False, **options))
+    while not (cell.idle and cell.reply is not None):
+        pump(cell, limit, 0.1)
+        if Interrupts.count > seen:
+            seen = Interrupts.count
+            km.interrupt_kernel()
+        check_alive()
+    return cell
+
+
+def kernel_status(name, write=None):
+    path = "/proc/%d/%s" % (km.provisioner.process.pid, name)
+    if write is not None:
+        with open(path, "wb", buffering=0) as f:
+            f.write(write)
+        return None
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def memory():
+    try:
+        return int(re.search(rb"VmHWM:\s*(\d+)", kernel_status("status")).group(1)) << 10
+    except Exception:
+        return 0
+
+
+def op_run(req):
+    try:
+        kernel_status("clear_refs", b"5")
+    except Exception:
+        pass
+    cell = execute(req["code"], req["max"], store_history=True)
+    code = 0
+    if cell.error is not None:
+        code = 1
+        if cell.error["name"] == "SystemExit":
+            value = cell.error["value"]
+            code = int(value) & 255 if re.fullmatch(r"-?\d+", value) else 0 if value in ("", "None", "True") else 1
+        elif cell.error["name"] == "KeyboardInterrupt":
+            code = 130
+    return {"result": cell.result, "cut": cell.cut, "outputs": cell.outputs, "error": cell.error, "code": code, "memory": memory()}
+
+
+LIST = (
+    "[(n, type(get_ipython().user_ns[n]).__name__, __import__('reprlib').repr(get_ipython().user_ns[n])[:%d])"
+    " for n in get_ipython().run_line_magic('who_ls', '')]"
+)
+
+
+def op_variables(req):
+    cell = execute("", 0, silent=True, user_expressions={"v": LIST % req["max"]})
+    value = cell.reply.get("user_expressions", {}).get("v", {})
+    if value.get("status") != "ok":
+        return {"unknown": True}
+    found = [{"name": n, "type": t, "preview": p} for n, t, p in ast.literal_eval(value["data"]["text/plain"])]
+    return {"variables": found[: req["most"]], "left": max(0, len(found) - req["most"])}
+
+
+def op_refresh(req):
+    if km.kernel_spec.language == "python":
+        execute("import importlib; importlib.invalidate_caches(); del importlib", 0, silent=True)
+    return {}
+
+
+km = KernelManager(kernel_name=os.environ["SANDBOX_KERNEL"], transport="ipc", ip=base + "/socket")
+home = os.environ.get("SANDBOX_HOME") or os.getcwd()
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home + "/.packages/python", os.environ.get("PYTHONPATH")]))
+# ipykernel reports what is written to its descriptors, and repeats it there.
+quiet = subprocess.DEVNULL if km.kernel_spec.language == "python" else None
+km.start_kernel(stdout=quiet, stderr=quiet)
+client = km.blocking_client()
+client.start_channels()
+client.wait_for_ready(timeout=25)
+signal.signal(signal.SIGINT, on_interrupt)
+info = client.kernel_info(reply=True, timeout=10)["content"]
+send({"version": info.get("language_info", {}).get("version", "")})
+ops = {"run": op_run, "variables": op_variables, "refresh": op_refresh}
+while True:
+    while not pump(None, 0, 1):
+        check_alive()
+    request = receive()
+    send(ops[request["op"]](request))
