@@ -15,6 +15,7 @@ import (
 // The defaults of [Options].
 const (
 	DefaultMaxBody  = 32 << 20
+	DefaultMaxFile  = 1 << 30
 	DefaultMaxBatch = 10_000
 	DefaultTitle    = "Sandbox HTTP Service"
 )
@@ -34,6 +35,8 @@ type Options struct {
 	AllowedHosts []string
 	// MaxBody is how many bytes of a body are read; 0: DefaultMaxBody.
 	MaxBody int64
+	// MaxFile is how many bytes of a file are taken by PUT; 0: DefaultMaxFile.
+	MaxFile int64
 	// MaxBatch is how many actions one batch may hold; 0: DefaultMaxBatch.
 	MaxBatch int
 	// ConfigDirs are the directories whose files init/from-config may read;
@@ -72,8 +75,11 @@ func New(ex sandbox.Executor, o Options) (http.Handler, error) {
 	if ex == nil {
 		return nil, errors.New("api: no executor given")
 	}
-	if o.MaxBody < 0 || o.MaxBatch < 0 {
-		return nil, errors.New("api: MaxBody and MaxBatch must not be negative")
+	if o.MaxBody < 0 || o.MaxBatch < 0 || o.MaxFile < 0 {
+		return nil, errors.New("api: MaxBody, MaxFile and MaxBatch must not be negative")
+	}
+	if o.MaxFile == 0 {
+		o.MaxFile = DefaultMaxFile
 	}
 	if o.MaxBody == 0 {
 		o.MaxBody = DefaultMaxBody

@@ -109,7 +109,7 @@ func isPreflight(r *http.Request) bool {
 
 // preflight answers such a request; allow has set the origin.
 func preflight(h http.Header, r *http.Request) {
-	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT")
 	h.Set("Access-Control-Max-Age", "600")
 	if headers := r.Header.Get("Access-Control-Request-Headers"); headers != "" {
 		h.Set("Access-Control-Allow-Headers", headers)

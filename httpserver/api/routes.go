@@ -16,8 +16,8 @@ type endpoint struct {
 	run          func(ctx context.Context, q *request) reply
 }
 
-// endpoints is the protocol's list, and ours at its end. {name} stands for one
-// segment.
+// endpoints is the protocol's list, and ours at its end. {name} and
+// {worker} stand for one segment, {path} for any number.
 func endpoints() []endpoint {
 	const get, post = http.MethodGet, http.MethodPost
 	return []endpoint{
@@ -42,6 +42,9 @@ func endpoints() []endpoint {
 		{get, "/api/v1/warmup/status", "/warmup/status", anyToken, noBody, "", warmupStatus},
 		{post, "/api/v1/server/shutdown", "/shutdown", unbound, optionalBody, "", shutdown},
 		{get, "/api/v1/status", "/status", unbound, noBody, "server:status", serverStatus},
+		{get, "/api/v1/files/{worker}/{path}", "/files/{worker}/{path}", anyToken, noBody, "files:get", getFile},
+		{http.MethodHead, "/api/v1/files/{worker}/{path}", "/files/{worker}/{path}", anyToken, noBody, "files:get", getFile},
+		{http.MethodPut, "/api/v1/files/{worker}/{path}", "/files/{worker}/{path}", anyToken, noBody, "files:put", putFile},
 	}
 }
 
@@ -83,6 +86,11 @@ func (t routes) find(path string) (*route, string) {
 		name, schema := strings.CutSuffix(rest, "/schema")
 		if under && schema && name != "" && !strings.Contains(name, "/") {
 			return t[base+"{name}/schema"], name
+		}
+	}
+	for _, base := range filePaths() {
+		if strings.HasPrefix(path, base) {
+			return t[base+"{worker}/{path}"], ""
 		}
 	}
 	return nil, ""
