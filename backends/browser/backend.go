@@ -208,7 +208,12 @@ func (b *backend) Open(ctx context.Context, env sandbox.Env) (*session, error) {
 	if err := b.place(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := s.open(ctx); err != nil {
+	limited, cancel := limited(ctx, startTimeout)
+	defer cancel()
+	if err := s.open(limited); err != nil {
+		if isLate(limited) {
+			err = sandbox.Errorf(sandbox.ErrDependency, "the browser opened no page within %s; it may have reached the limit on processes or memory", startTimeout)
+		}
 		return nil, errors.Join(err, s.close(context.WithoutCancel(ctx)))
 	}
 	return s, nil

@@ -182,7 +182,8 @@ func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*fo
 		}
 		ms := 1000.0
 		if d, ok := ctx.Deadline(); ok {
-			ms = max(0, min(60000, float64(time.Until(d).Milliseconds())-30))
+			left := float64(time.Until(d).Milliseconds())
+			ms = max(0, left-min(250, left/2)) // time to answer
 		}
 		var a answer
 		err = t.jsRetry(ctx, f, &a, "ready", spec{Ref: n, Selector: e.Selector, Text: e.Text, Nth: e.Nth, Any: nd.any}, nd, ms)

@@ -61,7 +61,7 @@ var handlers []func(*http.ServeMux)
 // policy lets pages reach the tests' servers.
 var policy = sandbox.Confinement{Level: "bwrap", Egress: sandbox.Egress{Allow: []string{"127.0.0.1", "127.0.0.2"}}, Limits: limits}
 
-var limits = sandbox.Limits{}
+var limits = sandbox.Limits{Processes: 4096, Memory: 8 << 30}
 
 func box(t testing.TB) *shared {
 	t.Helper()
@@ -153,7 +153,11 @@ func do[In, Out any](u *user, tool *sandbox.Tool[In, Out], in In) Out {
 	u.t.Helper()
 	ctx, cancel := context.WithTimeout(u.t.Context(), 60*time.Second)
 	defer cancel()
+	t0 := time.Now()
 	out, err := tool.Call(ctx, u.w, in)
+	if os.Getenv("BROWSER_TIMES") != "" {
+		u.t.Logf("%v %s %s", time.Since(t0), tool.Name(), short(in))
+	}
 	if err != nil {
 		u.t.Fatalf("%s %s: %v", tool.Name(), short(in), err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
 
 	"github.com/agentflow-go/sandbox"
 )
@@ -135,11 +136,11 @@ func (s *session) goTo(ctx context.Context, call sandbox.Call, in GotoInput) (ou
 	}
 	ctx, cancel := limited(ctx, limit)
 	defer cancel()
-	t, err := s.tab(ctx)
+	t, err := s.awake(ctx)
 	if err != nil {
 		return out, problem(ctx, err)
 	}
-	ctx, done := t.wake(ctx)
+	ctx, done := t.guard(ctx)
 	defer done()
 	defer func() {
 		for _, d := range call.Denied() {
@@ -197,27 +198,57 @@ func (s *session) goTo(ctx context.Context, call sandbox.Call, in GotoInput) (ou
 	return out, nil
 }
 
-// navigate asks for a page. A renderer that is busy for good is stopped, so that
-// it can be left.
+// navigate asks for a page.
 func (t *tab) navigate(ctx context.Context, address string) (page.NavigateResult, error) {
 	var res page.NavigateResult
-	t.mu.Lock()
-	t.pendingNav = 0
-	t.mu.Unlock()
 	err := t.link.Call(ctx, page.CommandNavigate, page.NavigateParams{URL: address}, &res)
 	return res, err
 }
 
-// wake prepares a page for a navigation, which cures a crash and ends a dialog.
-func (t *tab) wake(ctx context.Context) (context.Context, context.CancelFunc) {
-	t.mu.Lock()
-	d := t.dialog
-	t.crashed = false
-	t.mu.Unlock()
-	if d != nil {
-		t.answerDialog(ctx, d, false, "")
+// pingTime is how long a page may take to answer before it counts as stuck.
+const pingTime = 500 * time.Millisecond
+
+// awake returns the tab for a navigation. A page that is stuck, in a script or in
+// dialogs without end, is freed; if that does not help its tab is replaced.
+func (s *session) awake(ctx context.Context) (*tab, error) {
+	t, err := s.tab(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return t.guard(ctx)
+	t.mu.Lock()
+	t.crashed, t.pendingNav = false, 0
+	d := t.dialog
+	t.mu.Unlock()
+	for range 2 {
+		if d != nil {
+			// A script that goes on asking ends with its answer.
+			t.link.send(ctx, runtime.CommandTerminateExecution, nil)
+			t.answerDialog(ctx, d, false, "")
+		}
+		if t.ping(ctx) || ctx.Err() != nil {
+			return t, ctx.Err()
+		}
+		t.link.send(ctx, runtime.CommandTerminateExecution, nil)
+		t.mu.Lock()
+		d = t.dialog
+		t.mu.Unlock()
+	}
+	fresh, err := s.newTab(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.replace(t, fresh)
+	s.spawn(func() { t.close(s.base) })
+	return fresh, nil
+}
+
+// ping reports whether the page answers. One that has crashed does not, and can be
+// left all the same.
+func (t *tab) ping(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	err := t.link.Call(ctx, runtime.CommandEvaluate, runtime.EvaluateParams{Expression: "1"}, nil)
+	return err == nil || ctx.Err() == nil
 }
 
 // isLate reports whether ctx ended at the tool's own time limit.
@@ -302,11 +333,11 @@ func (s *session) travel(ctx context.Context, in TimeoutInput, start func(contex
 	}
 	ctx, cancel := limited(ctx, limit)
 	defer cancel()
-	t, err := s.tab(ctx)
+	t, err := s.awake(ctx)
 	if err != nil {
 		return out, problem(ctx, err)
 	}
-	ctx, done := t.wake(ctx)
+	ctx, done := t.guard(ctx)
 	defer done()
 	t.mu.Lock()
 	old, was := t.frames[t.main].loader, t.frames[t.main].url

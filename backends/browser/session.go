@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/target"
 
 	"github.com/agentflow-go/sandbox"
@@ -154,6 +155,7 @@ func (s *session) arrived(t *tab, info *target.Info) {
 	s.mu.Unlock()
 	s.spawn(func() {
 		if full {
+			t.link.send(s.base, runtime.CommandRunIfWaitingForDebugger, nil) // its opener may wait for it
 			t.close(s.base)
 			return
 		}
@@ -186,6 +188,24 @@ func (s *session) departed(t *tab) {
 			break
 		}
 	}
+	s.notify()
+}
+
+// replace puts a tab in the place of another.
+func (s *session) replace(old, fresh *tab) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*tab
+	for _, t := range s.tabs {
+		switch t {
+		case old:
+			list = append(list, fresh)
+		case fresh:
+		default:
+			list = append(list, t)
+		}
+	}
+	s.tabs, s.active = list, fresh
 	s.notify()
 }
 

@@ -185,7 +185,7 @@ async function awaitShown(spec, wanted, ms) {
     const s = shows(spec);
     if (s.error || s.ok === wanted) return s;
     if (performance.now() >= until) return { why: 'not yet' };
-    await (round < 5 ? nextFrame() : moment(Math.min(100, 10 * round)));
+    await (round < 5 ? nextFrame() : moment(Math.max(0, Math.min(100, 10 * round, until - performance.now()))));
   }
 }
 

@@ -292,6 +292,6 @@ async function ready(spec, need, ms) {
       }
     }
     if (performance.now() >= until) return { why, desc: el ? describe(el) : '' };
-    await (round < 5 ? nextFrame() : moment(Math.min(100, 10 * round)));
+    await (round < 5 ? nextFrame() : moment(Math.max(0, Math.min(100, 10 * round, until - performance.now()))));
   }
 }

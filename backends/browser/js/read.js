@@ -212,14 +212,16 @@ function markdown(root, max) {
   const until = performance.now() + 5000;
   let count = 0;
   const lead = []; // what every line begins with: "> ", indentation of lists
+  let was = 0; // its length at the last line
   const add = (s) => {
     if (!s || truncated) return;
     fresh = false;
     if (!out) out = lead.join('');
     else if (gap) {
-      out += (gap > 1 ? '\n' + lead.join('').trimEnd() : '') + '\n' + lead.join('');
+      out += (gap > 1 ? '\n' + lead.slice(0, Math.min(was, lead.length)).join('').trimEnd() : '') + '\n' + lead.join('');
     }
     gap = 0;
+    was = lead.length;
     if (out.length + s.length > max) { s = s.slice(0, Math.max(0, max - out.length)); truncated = true; }
     out += s;
   };
