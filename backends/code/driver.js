@@ -154,11 +154,13 @@ defineProperty(globalThis, '__hook', { value: (v) => { hooked = v; }, configurab
 post('Runtime.evaluate', { expression: '__hook' }, (err, res) => { hook = res.result.objectId; });
 delete globalThis.__hook;
 
+let handles = false; // the inspector holds values of the cell
 function real(remote) {
-  const arg = remote.objectId ? { objectId: remote.objectId } :
-    remote.unserializableValue ? { unserializableValue: remote.unserializableValue } : { value: remote.value };
+  if (!remote.objectId && !remote.unserializableValue) return remote.value;
+  const arg = remote.objectId ? { objectId: remote.objectId } : { unserializableValue: remote.unserializableValue };
+  handles = true;
   hooked = undefined;
-  if (remote.type !== 'undefined') post('Runtime.callFunctionOn', { objectId: hook, functionDeclaration: 'function (v) { this(v) }', arguments: [arg] });
+  post('Runtime.callFunctionOn', { objectId: hook, functionDeclaration: 'function (v) { this(v) }', arguments: [arg] });
   const v = hooked;
   hooked = undefined;
   return v;
@@ -299,7 +301,8 @@ function resetPeak() {
 
 function finishRun(request, fields) {
   if (current !== request) return;
-  post('Runtime.releaseObjectGroup', { objectGroup: 'cell' });
+  if (handles) post('Runtime.releaseObjectGroup', { objectGroup: 'cell' });
+  handles = false;
   repair();
   const answer = { result: null, cut: false, outputs, error: null, code: 0, memory: resources().maxRSS * 1024 };
   outputs = [];
@@ -394,8 +397,13 @@ const ops = {
 };
 
 function show(request, remote) {
-  // By the inspector, so that it can be terminated.
   const v = real(remote);
+  if (v === null || typeof v !== 'object' && typeof v !== 'function') {
+    globalThis._ = v;
+    const [shown, wasCut] = cut(inspect(v), request.max);
+    return finishRun(request, { result: shown, cut: wasCut });
+  }
+  // By the inspector, so that it can be terminated.
   let fields = {};
   job = () => {
     globalThis._ = v;
