@@ -1,6 +1,9 @@
 package workspace
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // CopyLimits bounds a copy of a tree. What exceeds them fails with [ErrLimit].
 type CopyLimits struct {
@@ -19,3 +22,14 @@ type CopyStats struct {
 
 // ErrLimit is what an error wraps that tells of a limit on size or number.
 var ErrLimit = errors.New("limit")
+
+// turn waits until a further tree may be copied or compared. The caller calls
+// done.
+func (s *Store) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case s.copies <- struct{}{}:
+		return func() { <-s.copies }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

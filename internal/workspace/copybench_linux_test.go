@@ -41,25 +41,16 @@ func BenchmarkFork2000(b *testing.B) {
 		b.Fatal(err)
 	}
 	project(b, src.Path(), 2000)
+	uid := -1
+	if privileged {
+		uid = 70_000
+	}
 	b.Run("fork", func(b *testing.B) {
 		for b.Loop() {
-			from, err := os.Open(src.Path())
+			_, _, err := s.Fork(b.Context(), src, "", DirOptions{UID: uid, GID: uid, Worker: "fork"}, CopyLimits{1 << 40, 1 << 20})
 			if err != nil {
 				b.Fatal(err)
 			}
-			d, err := s.New(own)
-			if err != nil {
-				b.Fatal(err)
-			}
-			to, err := os.Open(d.Path())
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, err := copyTree(b.Context(), from, to, 65534, 65534, CopyLimits{1 << 40, 1 << 20}); err != nil {
-				b.Fatal(err)
-			}
-			to.Close()
-			from.Close()
 		}
 	})
 	b.Run("cp", func(b *testing.B) {

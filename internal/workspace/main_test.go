@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,6 +34,24 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
+}
+
+// restoreForEver is what the program does that is killed.
+func restoreForEver() error {
+	s, err := Open(os.Getenv("WORKSPACE_TEST_DIR"), Options{Keep: true})
+	if err != nil {
+		return err
+	}
+	d, err := s.New(DirOptions{UID: -1, GID: -1, Worker: "w"})
+	if err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		if _, err := d.Restore(context.Background(), []string{"a", "b"}[i%2], DiffLimits{1 << 20, 1 << 20}); err != nil {
+			return err
+		}
+		fmt.Println(i)
+	}
 }
 
 // killedProgram runs a program that holds a workspace with a file in dir, or

@@ -94,6 +94,11 @@ func (d *Dir) copyTo(ctx context.Context, s *Snapshot, limits CopyLimits) error 
 		return fmt.Errorf("workspace: %w", err)
 	}
 	s.Created = fi.ModTime() // it was just made: the file system's own clock
+	copied, err := d.store.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer copied()
 	if s.CopyStats, err = copyTree(ctx, from, to, -1, -1, limits); err != nil {
 		return err
 	}
@@ -141,6 +146,11 @@ func (d *Dir) Diff(ctx context.Context, name string, limits DiffLimits) (Changes
 		return Changes{}, err
 	}
 	defer now.Close()
+	compared, err := d.store.turn(ctx)
+	if err != nil {
+		return Changes{}, err
+	}
+	defer compared()
 	return diffTrees(ctx, tree, now, s.Created, limits)
 }
 
@@ -192,5 +202,10 @@ func (d *Dir) fill(ctx context.Context, src *os.File, o DirOptions, limits CopyL
 		return CopyStats{}, err
 	}
 	defer dst.Close()
+	copied, err := d.store.turn(ctx)
+	if err != nil {
+		return CopyStats{}, err
+	}
+	defer copied()
 	return copyTree(ctx, src, dst, o.UID, o.GID, limits)
 }

@@ -54,6 +54,7 @@ type Store struct {
 
 	slots, states numbers
 	removals      chan struct{} // a token for each removal that may run at once
+	copies        chan struct{} // the same for copies and comparisons
 
 	bounds   sync.Mutex // guards what Bounded found out
 	tried    int64
@@ -81,6 +82,9 @@ const (
 // the descriptors and threads that removal takes.
 const concurrentRemovals = 8
 
+// concurrentCopies does so for copies and comparisons of trees.
+const concurrentCopies = 8
+
 // Open opens the data directory dir, making it if need be. "" stands for a
 // fresh temporary directory that Close removes. What earlier programs left
 // behind is moved aside at once and removed in the background until Close.
@@ -93,6 +97,7 @@ func Open(dir string, o Options) (*Store, error) {
 		keep:     o.Keep,
 		logger:   o.Logger,
 		removals: make(chan struct{}, concurrentRemovals),
+		copies:   make(chan struct{}, concurrentCopies),
 		wake:     make(chan struct{}, 1),
 		swept:    make(chan struct{}),
 		live:     map[*Dir]bool{},

@@ -34,8 +34,8 @@ const (
 
 // Restore replaces what the workspace holds by what a snapshot holds, and tells
 // what that changes. The directory itself stays, and programs that run in it go
-// on: what they write meanwhile is there afterwards, or not. Up to an error
-// nothing has changed, unless the error says otherwise.
+// on: what they write meanwhile is there afterwards, or not. After an error
+// nothing has changed, unless it says otherwise.
 func (d *Dir) Restore(ctx context.Context, name string, diff DiffLimits) (Changes, error) {
 	ctx, done, err := d.shelf.enter(ctx, true)
 	if err != nil {
@@ -59,6 +59,11 @@ func (d *Dir) Restore(ctx context.Context, name string, diff DiffLimits) (Change
 		return Changes{}, err
 	}
 	defer ws.Close()
+	restored, err := d.store.turn(ctx)
+	if err != nil {
+		return Changes{}, err
+	}
+	defer restored()
 	changes, err := diffTrees(ctx, tree, ws, s.Created, diff)
 	if err != nil {
 		return Changes{}, err
@@ -75,7 +80,10 @@ func (d *Dir) Restore(ctx context.Context, name string, diff DiffLimits) (Change
 	}
 	switch {
 	case err == nil:
-		return changes.reversed(), d.clear(r)
+		if err := d.clear(r); err != nil { // the next restore or start does it
+			d.store.logger.Warn("what a restore replaced could not be removed", "slot", d.n, "error", err)
+		}
+		return changes.reversed(), nil
 	case r == nil || r.stuck: // what is left is needed
 		return Changes{}, err
 	}
