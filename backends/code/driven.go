@@ -75,8 +75,8 @@ func (d *driven) ready(ctx context.Context) (*proc, error) {
 // drop forgets an interpreter that has ended, keeping what it had printed. The
 // next call says why it is gone.
 func (d *driven) drop(p *proc, why string) {
-	_ = p.close() // it has ended: nothing can go wrong that matters
 	stdout, stderr := p.stdout.rest(), p.stderr.rest()
+	_ = p.close() // it has ended: nothing can go wrong that matters
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.p == p { // else it was reset
