@@ -29,7 +29,9 @@ var _ Driver = (*bwrapDriver)(nil)
 
 func (d *bwrapDriver) Name() string { return levelBwrap }
 
-func (d *bwrapDriver) Traits() Traits { return Traits{JoinsNet: true, Volumes: d.stage != nil} }
+func (d *bwrapDriver) Traits() Traits {
+	return Traits{JoinsNet: true, NoBounds: true, Volumes: d.stage != nil}
+}
 
 // Open prepares what all jails share.
 func (d *bwrapDriver) Open(_ context.Context, s *Site) (err error) {

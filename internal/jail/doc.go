@@ -98,8 +98,7 @@
 // # What is not confined yet
 //
 // The size of a worker's directory cannot be limited, and such a limit is refused
-// when set, unless the caller agrees (Options.AllowDegraded). Under bwrap the number
-// of files in /tmp and /dev/shm, and of terminals, has the kernel's bound only.
+// when set, unless the caller agrees (Options.AllowDegraded).
 // /proc/self/mountinfo shows where on its file system the workspace lies.
 //
 // When the host program is killed in the fraction of a millisecond in which a

@@ -60,6 +60,10 @@ type Traits struct {
 	JoinsNet bool
 	// Volumes tells that a jail can have [Policy.Volume].
 	Volumes bool
+	// NoBounds tells that the driver cannot bound the number of files in /tmp and
+	// /dev/shm, nor that of terminals; the host does it, where it may, before any
+	// program starts.
+	NoBounds bool
 	// Limits tells what the driver itself can enforce of a [Spec]'s limits. Nil:
 	// the host has control groups of its own for that, which a jail begins its life in.
 	Limits func(cgroup.Controller) error

@@ -9,6 +9,7 @@ type hello struct {
 	probing          bool  // no filter until the probe, and no programs
 	proxy            bool  // a listener of [ProxyAddr] is wanted
 	pidfd            bool  // a descriptor of the first process is wanted
+	mounts           bool  // a descriptor of its mount namespace is wanted
 	home             string
 
 	// Of a confined one.
@@ -33,6 +34,7 @@ func (h *hello) message() message {
 		nums: []int64{
 			protocol, flag(h.confined), h.files, h.processes, flag(h.nested), flag(h.ptrace), flag(h.probing),
 			flag(h.proxy), flag(h.pidfd), int64(h.uid), int64(h.gid), flag(h.otherKernel),
+			flag(h.mounts),
 		},
 		strs: append(append([]string{h.home, h.network}, spaces...), h.writable...),
 	}
@@ -46,7 +48,7 @@ func parseHello(m *message) (*hello, error) {
 	is := func(i int) bool { return m.num(i) == 1 }
 	return &hello{
 		confined: is(1), files: m.num(2), processes: m.num(3), nested: is(4), ptrace: is(5), probing: is(6),
-		proxy: is(7), pidfd: is(8), uid: int(m.num(9)), gid: int(m.num(10)), otherKernel: is(11),
+		proxy: is(7), pidfd: is(8), uid: int(m.num(9)), gid: int(m.num(10)), otherKernel: is(11), mounts: is(12),
 		home: m.strs[0], network: m.strs[1], spaces: m.strs[2 : 2+len(nsNames)], writable: m.strs[2+len(nsNames):],
 	}, nil
 }

@@ -30,6 +30,7 @@ type Host struct {
 	spaces  []string          // this program's namespaces
 	volumes func(int64) error // Options.Quota
 
+	unbounded error        // why nothing bounds the number of jails' files, if the driver does not
 	groups    *cgroup.Root // what control groups can do for workers here
 	lastGroup atomic.Int64 // the number in the last group's name
 	ownNets   bool         // each confined jail has a network namespace that this program cannot make
@@ -84,13 +85,18 @@ func (h *Host) Level() string { return h.driver.Name() }
 // limits: "single-uid" means that all workers run as one host user, apart from
 // each other only by their namespaces; "net-per-session" that each jail has a
 // network namespace of its own, also that of a single program, instead of sharing
-// its worker's, and that [Jail.Listen] is not possible.
+// its worker's, and that [Jail.Listen] is not possible; "unbounded-files" that the
+// number of files in /tmp and /dev/shm, and of terminals, has no bound of the
+// jail's.
 func (h *Host) Degraded() (names []string) {
 	if h.uids == nil {
 		names = append(names, "single-uid")
 	}
 	if h.ownNets {
 		names = append(names, "net-per-session")
+	}
+	if h.unbounded != nil {
+		names = append(names, "unbounded-files")
 	}
 	return names
 }

@@ -162,11 +162,12 @@ func (j *Jail) open(ctx context.Context, binds []Bind) (err error) {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("jail: %w", err)
 	}
-	first, err := j.h.driver.Launch(ctx, &Spec{
+	spec := &Spec{
 		Identity: j.policy.Identity, Limits: j.policy.Limits, group: j.group,
 		TmpSize: j.sizeOf(j.policy.TmpSize, DefaultTmpSize, 2), ShmSize: j.sizeOf(j.policy.ShmSize, DefaultShmSize, 4),
 		Binds: binds, NestedUserNS: j.nested, network: j.net,
-	})
+	}
+	first, err := j.h.driver.Launch(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("jail: start: %w", err)
 	}
@@ -175,7 +176,7 @@ func (j *Jail) open(ctx context.Context, binds []Bind) (err error) {
 	}
 	j.boss = first.Boss
 	if j.c, err = newConn(first.Conn); err == nil {
-		err = j.greet(ctx, first.Conn)
+		err = j.greet(ctx, first.Conn, spec)
 	}
 	if err == nil {
 		return nil
@@ -193,7 +194,7 @@ func (j *Jail) open(ctx context.Context, binds []Bind) (err error) {
 }
 
 // greet sends the handshake and waits for its answer.
-func (j *Jail) greet(ctx context.Context, f *os.File) error {
+func (j *Jail) greet(ctx context.Context, f *os.File, spec *Spec) error {
 	if err := f.SetDeadline(time.Now().Add(helloTime)); err != nil {
 		return err
 	}
@@ -226,12 +227,25 @@ func (j *Jail) greet(ctx context.Context, f *os.File) error {
 		closeAll(fds)
 		return fmt.Errorf("the first process refused: %s", m.str(0))
 	}
-	if want := int(flag(hello.pidfd) + flag(hello.proxy)); m.kind != msgReady || len(fds) != want {
+	if want := int(flag(hello.pidfd) + flag(hello.mounts) + flag(hello.proxy)); m.kind != msgReady || len(fds) != want {
 		closeAll(fds)
 		return errMessage
 	}
 	if hello.pidfd {
 		j.pidfd, fds = fds[0], fds[1:]
+	}
+	if hello.mounts {
+		err := j.bound(fds[0], spec)
+		unix.Close(fds[0])
+		fds = fds[1:]
+		if err != nil && j.policy.probing {
+			j.h.log.Warn("the number of files in the jails' memory is not bounded", "error", err)
+			j.h.unbounded, err = err, nil
+		}
+		if err != nil {
+			closeAll(fds)
+			return err
+		}
 	}
 	if hello.proxy {
 		if err := j.proxy.take(fds[0]); err != nil {
@@ -252,6 +266,7 @@ func (j *Jail) hello() *hello {
 		files: limitValue(l.Files, DefaultFiles), processes: limitValue(l.Processes, DefaultProcesses),
 		nested: j.nested, ptrace: j.policy.Ptrace, probing: j.policy.probing,
 		proxy: j.policy.Proxy != nil && j.net == nil, network: j.net.String(), pidfd: !t.NoPidfd,
+		mounts: t.NoBounds && j.h.unbounded == nil,
 	}
 	if t.Unconfined {
 		h.files, h.processes = -1, -1

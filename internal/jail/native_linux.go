@@ -22,7 +22,7 @@ type nativeDriver struct {
 	dirs     []string // likewise
 	covered  []string // of /proc: not to be written to
 	lastCap  int
-	readOnly []Bind
+	readOnly []bind
 }
 
 // fixture is a [Fixture] with what has to be made for it.
@@ -35,7 +35,7 @@ var _ Driver = (*nativeDriver)(nil)
 
 func (d *nativeDriver) Name() string { return levelNative }
 
-func (d *nativeDriver) Traits() Traits { return Traits{JoinsNet: true} }
+func (d *nativeDriver) Traits() Traits { return Traits{JoinsNet: true, Volumes: d.stage != nil} }
 
 // Open prepares what all jails share.
 func (d *nativeDriver) Open(_ context.Context, s *Site) (err error) {
@@ -77,7 +77,12 @@ func (d *nativeDriver) Open(_ context.Context, s *Site) (err error) {
 		if err != nil {
 			return fmt.Errorf("jail: ReadOnly: %w", err)
 		}
-		d.readOnly = append(d.readOnly, Bind{File: f, Inside: path})
+		d.readOnly = append(d.readOnly, bind{f: f, inside: path})
+		if d.stage != nil {
+			if d.readOnly[len(d.readOnly)-1].staged, err = d.stage.put(f, false); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -85,19 +90,18 @@ func (d *nativeDriver) Open(_ context.Context, s *Site) (err error) {
 func (d *nativeDriver) Close() error {
 	var errs []error
 	for _, b := range d.readOnly {
-		errs = append(errs, b.File.Close())
+		errs = append(errs, b.f.Close())
 	}
 	return errors.Join(errs...)
 }
 
 // Launch starts the first process of one jail.
 func (d *nativeDriver) Launch(_ context.Context, s *Spec) (_ *First, err error) {
-	all := append(append([]Bind(nil), s.Binds...), d.readOnly...)
-	binds, clear, err := d.stage.all(all)
+	binds, clear, err := d.stage.all(s.Binds)
 	if err != nil {
 		return nil, err
 	}
-	first, err := d.start(s, binds)
+	first, err := d.start(s, append(binds, d.readOnly...))
 	if err != nil {
 		clear()
 		return nil, err

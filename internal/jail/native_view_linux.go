@@ -15,19 +15,11 @@ const (
 	// noPrivileges is on every mount, and readOnly on most.
 	noPrivileges = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 	readOnly     = noPrivileges | unix.MOUNT_ATTR_RDONLY
-
-	// maxTerminals bounds the terminals that programs of one jail may open; a
-	// machine has 4,096 for all.
-	maxTerminals = 64
-	// bytesPerFile and leastFiles bound the number of files in a file system in
-	// memory by its size: what a file takes of the kernel's memory is not part of
-	// that.
-	bytesPerFile, leastFiles = 4 << 10, 1 << 10
 )
 
 // tmpfsOptions are for a file system in memory of that many bytes.
 func tmpfsOptions(size int64, mode string) string {
-	return fmt.Sprintf("mode=%s,size=%d,nr_inodes=%d", mode, size, max(leastFiles, size/bytesPerFile))
+	return fmt.Sprintf("mode=%s,size=%d,nr_inodes=%d", mode, size, maxFiles(size))
 }
 
 // view appends what builds the view of one jail and moves into it. The child is in
@@ -115,7 +107,9 @@ func (s *script) takeBind(b *bind, fd int) (slot, error) {
 	}
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
 	at := s.get("open", unix.SYS_OPENAT2, unix.AT_FDCWD, path(p), unsafe.Pointer(how), unix.SizeofOpenHow)
-	s.same("look again at "+p, fd, at)
+	if b.staged == "" { // what is on the stage nobody else can change
+		s.same("look again at "+p, fd, at)
+	}
 	return s.get("take", unix.SYS_OPEN_TREE, at, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH, path(p)), nil
 }
 
@@ -242,6 +236,6 @@ func (v *viewScript) dev(nodes []slot, shm int64) {
 	v.dir("/dev/pts")
 	// Devices are what this one is for.
 	v.call("mount devpts on", unix.SYS_MOUNT, "devpts", path("dev/pts"), "devpts", unix.MS_NOSUID|unix.MS_NOEXEC,
-		fmt.Sprintf("newinstance,ptmxmode=0666,mode=0620,max=%d", maxTerminals))
+		fmt.Sprintf("%s,max=%d", terminalOptions, maxTerminals))
 	v.link("pts/ptmx", "/dev/ptmx")
 }

@@ -97,6 +97,13 @@ func serve(c *conn, hello *hello, fds []int, outside bool) error {
 		}
 		given = append(given, pidfd)
 	}
+	if hello.mounts {
+		mnt, err := unix.Open("/proc/self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open the own mount namespace: %w", err)
+		}
+		given = append(given, mnt)
+	}
 	if hello.proxy {
 		if !confined {
 			return errors.New("asked for a proxy without a network namespace of its own")

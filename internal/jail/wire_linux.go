@@ -24,7 +24,7 @@ const (
 	msgProbe                  // strs: canary path
 
 	// From the first process.
-	msgReady   // the handshake is done; descriptors: a pidfd of the first process and the proxy's listener, where they were asked for
+	msgReady   // the handshake is done; descriptors: a pidfd of the first process, its mount namespace and the proxy's listener, where they were asked for
 	msgRefused // strs: why; it ends after this
 	msgStarted // nums: pid
 	msgFailed  // nums: stage, errno; strs: what
