@@ -93,6 +93,9 @@ func (s *scan) block(p []byte) {
 				break
 			}
 			start := bytes.LastIndexByte(p[:at], '\n') + 1
+			if start == len(p) { // an empty match after the last line end
+				break
+			}
 			end := len(p)
 			if i := bytes.IndexByte(p[at:], '\n'); i >= 0 {
 				end = at + i + 1

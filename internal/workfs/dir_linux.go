@@ -120,8 +120,12 @@ func (d *dir) openFile(name string, flags int, perm uint32) (*os.File, Info, err
 		return unix.Openat(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, perm)
 	})
 	if err != nil {
-		if info, serr := d.lstat(name); serr == nil && (err == unix.ELOOP || err == unix.ENXIO || err == unix.EISDIR) {
-			return nil, info, regular(info.Mode)
+		if err == unix.ELOOP || err == unix.ENXIO || err == unix.EISDIR {
+			if info, serr := d.lstat(name); serr == nil {
+				if what := regular(info.Mode); what != nil { // else it was swapped just now
+					err = what
+				}
+			}
 		}
 		return nil, Info{}, err
 	}
@@ -262,8 +266,8 @@ func translate(err error) error {
 		return with(ErrNotDir, "an element of the path is not a directory")
 	case errors.Is(err, unix.EISDIR):
 		return with(ErrIsDir, "it is a directory")
-	case errors.Is(err, unix.ELOOP):
-		return with(ErrNotRegular, "it is a symbolic link now")
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENXIO):
+		return with(ErrBusy, "something is changing it; try again")
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
 		return with(ErrFull, "there is no space left in the workspace")
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ETXTBSY), errors.Is(err, unix.EBUSY):
