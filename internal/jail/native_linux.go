@@ -311,3 +311,10 @@ func (s *script) exec(file string, args ...string) {
 	argv = append(argv, 0)
 	s.call("execute", unix.SYS_EXECVE, path(file), unsafe.Pointer(&argv[0]), unsafe.Pointer(&argv[len(argv)-1]))
 }
+
+// ifreq is the kernel's, for flags.
+type ifreq struct {
+	name  [unix.IFNAMSIZ]byte
+	flags uint16
+	_     [22]byte
+}

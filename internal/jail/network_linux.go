@@ -122,17 +122,15 @@ func newNetwork(own, proxied bool) (_ *network, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &network{ns: os.NewFile(uintptr(r.net), "network namespace")}
-	if r.user >= 0 {
-		n.user = os.NewFile(uintptr(r.user), "user namespace")
-	}
+	n := &network{ns: r.net, user: r.user}
 	defer func() {
 		if err != nil {
 			n.close()
 		}
 	}()
-	if r.sock >= 0 {
-		if err := n.proxy.take(int(r.sock)); err != nil {
+	if r.sock != nil {
+		defer r.sock.Close()
+		if n.proxy.ln, err = net.FileListener(r.sock); err != nil {
 			return nil, err
 		}
 	}
@@ -150,17 +148,12 @@ func (n *network) close() {
 
 // listen makes a listener at a free port of the namespace's loopback.
 func (n *network) listen() (net.Listener, error) {
-	t := netTask{user: -1, net: int(n.ns.Fd()), listen: true}
-	if n.user != nil {
-		t.user = int(n.user.Fd())
-	}
-	r, err := t.run()
+	r, err := netTask{user: n.user, net: n.ns, listen: true}.run()
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(r.sock), "listener")
-	defer f.Close()
-	return net.FileListener(f)
+	defer r.sock.Close()
+	return net.FileListener(r.sock)
 }
 
 // listener is one of [Jail.Listen].

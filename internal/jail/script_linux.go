@@ -16,7 +16,7 @@ import (
 //
 // The host's side writes the whole list; the child, a copy of this program with
 // one thread, only walks along it. It runs no Go code, and what it knows of the
-// host program is gone with the exec that ends the list.
+// host program is gone with the exec, or the exit, that ends the list.
 //
 // A script is used once, by one goroutine.
 type script struct {
@@ -30,7 +30,9 @@ type script struct {
 type report struct {
 	failed int64 // the step that failed, counted from 1
 	errno  int64
-	child  int64 // the process that doFork made
+	child  int64    // the process that doFork made
+	told   [8]int64 // results and 1, of doTell in its order; 0: not yet
+	tells  int64
 }
 
 // action is what a step does beyond its system call.
@@ -43,6 +45,7 @@ const (
 	doAlive        // as doSome, but an error is none
 	doSame         // no call: two files must be the same one
 	doFork         // the child goes on, its parent reports its number and ends
+	doTell         // no call: the result that is its first argument is told
 )
 
 type step struct {
@@ -138,6 +141,12 @@ func (s *script) write(file, content string) {
 	s.call("close", unix.SYS_CLOSE, fd)
 }
 
+// tell appends the telling of a result, as soon as it is there.
+func (s *script) tell(got slot) { s.add(doTell, "", 0, got) }
+
+// end appends the end of a child that becomes no other program.
+func (s *script) end() { s.call("end", unix.SYS_EXIT_GROUP, 0) }
+
 // failure is why the child did not come to its end, nil if it says nothing of
 // that.
 func (s *script) failure() *scriptError {
@@ -225,6 +234,13 @@ func (s *script) fork(args *cloneArgs, clone3 bool) (pid uintptr, errno syscall.
 			if st.from[j] != 0 {
 				a[j] = s.slots[st.from[j]-1]
 			}
+		}
+		if st.action == doTell {
+			if s.said.tells < int64(len(s.said.told)) {
+				s.said.told[s.said.tells] = int64(a[0]) + 1
+			}
+			s.said.tells++
+			continue
 		}
 		r, _, errno = syscall.RawSyscall6(st.nr, a[0], a[1], a[2], a[3], a[4], a[5])
 		switch st.action {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -212,14 +213,14 @@ func TestKillingTheHostProgramLeavesNothing(t *testing.T) {
 	}
 	want := len(levels) * 3 * 3 // levels, jails, processes in each
 	eventually(t, 10*time.Second, "everything runs", func() bool { return len(withArg0(name)) == want })
-	nets := map[string]bool{}
+	var nets []string
 	own, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, pid := range withArg0(name) {
-		if net, err := os.Readlink("/proc/" + pid + "/ns/net"); err == nil && net != own {
-			nets[net] = true
+		if net, err := os.Readlink("/proc/" + pid + "/ns/net"); err == nil && net != own && !slices.Contains(nets, net) {
+			nets = append(nets, net)
 		}
 	}
 	if want := 3 * len(confined); len(nets) != want { // of the three jails of each
@@ -232,14 +233,7 @@ func TestKillingTheHostProgramLeavesNothing(t *testing.T) {
 	eventually(t, 2*time.Second, "everything is gone", func() bool { return len(withArg0(name)) == 0 })
 	t.Logf("gone after %v", time.Since(before))
 	cmd.Wait() // it was killed: the error says nothing new
-	eventually(t, 2*time.Second, "no network namespace is left", func() bool {
-		for net := range networks(t) {
-			if nets[net] {
-				return false
-			}
-		}
-		return true
-	})
+	networksEnd(t, nets)
 }
 
 // helperTemp is a directory for a helper's workspaces, which it cannot remove.
