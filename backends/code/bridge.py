@@ -223,4 +223,6 @@ while True:
     while not pump(None, 0, 1):
         check_alive()
     request = receive()
-    send(ops[request["op"]](request))
+    answer = ops[request["op"]](request)
+    answer["id"] = request["id"]
+    send(answer)

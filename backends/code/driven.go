@@ -133,6 +133,7 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 		ExecutionTimeMS: float64(elapsed.Microseconds()) / 1000, Outputs: []Output{},
 	}
 	if a := o.answer; a != nil {
+		a.bound(c.maxOutput)
 		out.Result, out.Error, out.ReturnCode, out.Truncated = a.Result, a.Error, a.Code, a.Cut
 		out.MemoryUsedMB = float64(a.Memory) / (1 << 20)
 		d.keepOutputs(&out, a.Outputs)
@@ -206,15 +207,31 @@ func (d *driven) variables(ctx context.Context) ([]Variable, int, error) {
 		vars = vars[:maxVariables]
 	}
 	for i := range vars {
-		vars[i].Name, vars[i].Type, vars[i].Preview = firstBytes(vars[i].Name), firstBytes(vars[i].Type), firstBytes(vars[i].Preview)
+		v := &vars[i]
+		v.Name, v.Type, v.Preview = clip(v.Name, 4*maxPreview), clip(v.Type, 4*maxPreview), clip(v.Preview, 4*maxPreview)
 	}
 	return vars, o.answer.Left, nil
 }
 
-// firstBytes bounds a text of the jail's.
-func firstBytes(s string) string {
-	if len(s) > 4*maxPreview {
-		return strings.ToValidUTF8(s[:4*maxPreview], "")
+// bound holds an answer to what drivers promise, which code may have replaced.
+// most is in characters.
+func (a *answer) bound(most int) {
+	if a.Result != nil {
+		*a.Result = Text(clip(string(*a.Result), 4*most+200))
+	}
+	if e := a.Error; e != nil {
+		e.Name, e.Value, e.Traceback = clip(e.Name, 1<<10), clip(e.Value, 1<<17), clip(e.Traceback, 1<<19)
+	}
+	for i := range a.Outputs {
+		a.Outputs[i].MIME = clip(a.Outputs[i].MIME, 200)
+	}
+	a.Memory = max(0, a.Memory)
+}
+
+// clip returns at most the first most bytes of s.
+func clip(s string, most int) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "")
 	}
 	return s
 }

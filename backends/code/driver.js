@@ -289,6 +289,7 @@ function finish(request, answer) {
   if (current !== request) return; // it was interrupted
   current = null;
   store(shared, 0, 0);
+  answer.id = request.id;
   send(answer);
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -36,11 +37,14 @@ type driver struct {
 	breaker bool
 }
 
+//go:embed show.py
+var showSource []byte
+
 //go:embed driver.py
 var pythonSource []byte
 
 func pythonDriver() driver {
-	return driver{source: pythonSource, boot: func(n int) []string {
+	return driver{source: slices.Concat(showSource, pythonSource), boot: func(n int) []string {
 		// It gets builtins of its own, and leaves no name in __main__.
 		return []string{"-c", fmt.Sprintf("exec(compile(open(3,'rb',closefd=False).read(%d),'<driver>','exec'),{'__name__':'driver','__builtins__':dict(vars(__import__('builtins')))})", n)}
 	}}
@@ -74,7 +78,6 @@ type proc struct {
 	breaker *os.File // interrupts; nil: by signal
 	frames  frameReader
 	version string // of the interpreter
-	home    string
 
 	stdout, stderr *stream
 
@@ -97,6 +100,7 @@ type request struct {
 
 // answer is what drivers answer; each operation has its part.
 type answer struct {
+	ID      uint32 `json:"id"` // of the request; 0 when it has just started
 	Version string `json:"version"`
 
 	Result  *Text      `json:"result"`
@@ -229,7 +233,7 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 			// What it had answered is in the pipe; a child may hold that open.
 			p.setDeadline(time.Now().Add(20 * time.Millisecond))
 			if frame, err := p.frames.next(); err == nil {
-				o.answer = decodeAnswer(frame)
+				o.answer = p.decodeAnswer(frame)
 			}
 			o.ended = p.ended
 			return o
@@ -263,7 +267,7 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 		switch {
 		case err == nil:
 			p.setBusy(false) // no interrupt reaches the next request
-			if o.answer = decodeAnswer(frame); o.answer != nil {
+			if o.answer = p.decodeAnswer(frame); o.answer != nil {
 				return o
 			}
 			err = errFrame
@@ -283,9 +287,12 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 	}
 }
 
-func decodeAnswer(frame []byte) *answer {
+// decodeAnswer returns the answer to the last request; nil if it is none.
+func (p *proc) decodeAnswer(frame []byte) *answer {
 	a := new(answer)
-	if json.Unmarshal(frame, a) != nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if json.Unmarshal(frame, a) != nil || a.ID != p.id {
 		return nil
 	}
 	return a

@@ -56,6 +56,9 @@ func TestPython(t *testing.T) {
 		{name: "killed by itself", own: true, steps: []step{{code: "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", err: "InterpreterDied", value: "~signal 9", code_: 137, restarted: true}, {code: "1", result: "1", restarted: true}}},
 		{name: "another program in its place", own: true, steps: []step{{code: "import os; os.execv('/bin/sleep', ['sleep', '100'])", err: "InterpreterDied", value: "~connection", code_: 137, restarted: true}, {code: "1", result: "1", restarted: true}}},
 		{name: "closed descriptors", own: true, steps: []step{{code: "import os; os.closerange(3, 2000)", err: "InterpreterDied", code_: 70, restarted: true}, {code: "1", result: "1", restarted: true}}},
+		{name: "a forged answer", own: true, steps: []step{{code: "import os, json\nfake = json.dumps({'id': 1, 'result': 'fake' * 10**6, 'code': 0, 'memory': 1, 'error': {'name': 'x' * 10**6}}).encode()\nn = os.write(1004, len(fake).to_bytes(4, 'big') + fake)\nimport time; time.sleep(1)", timeout: 20, result: "~fake", err: "~xxx"}, {code: "1", err: "InterpreterDied", value: "~disturbed", code_: 137, restarted: true}, {code: "1", result: "1", restarted: true}}},
+		{name: "a frame without end", own: true, steps: []step{{code: "import os; os.write(1004, b'\\xff' * 8)", err: "InterpreterDied", value: "~disturbed", code_: 137, restarted: true}}},
+		{name: "an answer that makes no sense", own: true, steps: []step{{code: "import os; os.write(1004, b'\\0\\0\\0\\2[]')", err: "InterpreterDied", value: "~disturbed", code_: 137, restarted: true}}},
 		{name: "a death between two calls", own: true, steps: []step{{code: "import threading, os\ndef end():\n    threading.main_thread().join(0.05); print('bye', flush=True); os._exit(4)\nthreading.Thread(target=end).start()"}, {code: "import time; time.sleep(5)", stdout: "bye\n", err: "InterpreterDied", code_: 4, restarted: true}}},
 	})
 }

@@ -334,6 +334,23 @@ fs.writeFileSync('small/package.json', '{"name": "small", "version": "1.0.0", "m
 	}
 }
 
+func TestWithoutConfinement(t *testing.T) {
+	t.Parallel()
+	var reg sandbox.Registry
+	tools := code.Register(&reg, code.Config{})
+	sb, err := sandbox.New(sandbox.Options{Registry: &reg, Confine: sandbox.Confinement{Level: "none"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sb.Shutdown(context.Background()) })
+	b := (&box{t, tools, sb, sb.Worker("w")}).session("")
+	for language, in := range map[string]string{"python": "print(1)", "javascript": "console.log(1)", "bash": "echo 1"} {
+		if out := b.run(code.RunInput{Code: in, Language: language}); out.Stdout != "1\n" || out.Error != nil {
+			t.Errorf("%s: %+v, error %+v", language, out, out.Error)
+		}
+	}
+}
+
 // workspaceFile reads a file that a result names.
 func (b *box) workspaceFile(path string) string {
 	b.t.Helper()
