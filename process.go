@@ -30,7 +30,7 @@ type Cmd struct {
 
 	// Mounts and NestedUserNS (for programs with a sandbox of their own, such
 	// as Chromium) put the program into a jail of its own, which shares the
-	// workspace with the session's, but neither processes nor /tmp.
+	// workspace and the loopback with the session's, but neither processes nor /tmp.
 	Mounts       []Mount
 	NestedUserNS bool
 }
