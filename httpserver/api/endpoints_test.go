@@ -133,6 +133,12 @@ func TestEnvelopeEndpoints(t *testing.T) {
 		{"init batch, none", "/init/batch", "", `{"worker_id":"k","resource_configs":{"fake":{"fail":"no"}}}`, 500, `{"code":5009,"message":"All resources failed to initialize"}`},
 		{"init batch, ill-typed", "/init/batch", "", `{"worker_id":"k","resource_configs":{"fake":1}}`, 422, `{"detail":[{"loc":["body","resource_configs","fake"]}]}`},
 
+		{"fork of nobody", "/workspace/fork", "", `{"worker_id":"nobody","to":"new"}`, 404,
+			`{"code":4007,"message":"worker \"nobody\" has no workspace to fork","data":{},"meta":{"tool":"workspace:fork","resource_type":null,"ran":false}}`},
+		{"fork to a worker that exists", "/workspace/fork", "", `{"worker_id":"nobody","to":"w"}`, 409, `{"code":4012}`},
+		{"fork, nothing given", "/workspace/fork", "", `{}`, 422, `{"detail":[{"loc":["body","worker_id"]},{"loc":["body","to"]}]}`},
+		{"fork, ill-typed", "/workspace/fork", "", `{"worker_id":"w","to":"new","snapshot":[]}`, 422, `{"code":4004,"detail":[{"loc":["body","snapshot"]}]}`},
+
 		{"from-config", "/init/from-config", "", `{"worker_id":"w","config_path":"` + dir + `/a.json","override_params":{"deep":{"k":9},"new":1}}`, 200,
 			`{"data":{"config_loaded":"` + dir + `/a.json","config":{"x":1,"deep":{"k":9,"l":2},"new":"absent"}},"meta":{"tool":"init:from_config"}}`},
 		{"from-config, relative", "/init/from-config", "", `{"worker_id":"w","config_path":"a.json"}`, 200, `{"data":{"config":{"x":1}}}`},

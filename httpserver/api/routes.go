@@ -41,6 +41,7 @@ func endpoints() []endpoint {
 		{post, "/api/v1/warmup", "/warmup", unbound, optionalBody, "", warmup},
 		{get, "/api/v1/warmup/status", "/warmup/status", anyToken, noBody, "", warmupStatus},
 		{post, "/api/v1/server/shutdown", "/shutdown", unbound, optionalBody, "", shutdown},
+		{post, "/api/v1/workspace/fork", "/workspace/fork", unbound, wantObject, "workspace:fork", forkWorkspace},
 		{get, "/api/v1/status", "/status", unbound, noBody, "server:status", serverStatus},
 		{get, "/api/v1/files/{worker}/{path}", "/files/{worker}/{path}", anyToken, noBody, "files:get", getFile},
 		{http.MethodHead, "/api/v1/files/{worker}/{path}", "/files/{worker}/{path}", anyToken, noBody, "files:get", getFile},

@@ -142,6 +142,8 @@ func TestTokens(t *testing.T) {
 		{"bound, init", "POST", "/init/resource", other, team, 403, 4011.0},
 		{"bound, init batch", "POST", "/init/batch", other, team, 403, 4011.0},
 		{"bound, from-config", "POST", "/init/from-config", other, team, 403, 4011.0},
+		{"bound, fork of its own", "POST", "/workspace/fork", `{"worker_id":"team-1","to":"team-2"}`, team, 403, 4011.0},
+		{"unbound, fork", "POST", "/workspace/fork", `{"worker_id":"team-1","to":"team-2"}`, root, 404, 4007.0},
 		{"bound, shutdown", "POST", "/shutdown", "", team, 403, 4011.0},
 		{"bound, warm-up", "POST", "/warmup", "", team, 403, 4011.0},
 		{"bound, totals", "GET", "/ready", "", team, 403, 4011.0},
