@@ -1,0 +1,218 @@
+package dockerd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrNoEngine is wrapped by the error of [Start] where no daemon can run.
+var ErrNoEngine = errors.New("no Docker daemon can run here")
+
+const (
+	readyTime = 30 * time.Second // on a machine that is busy with other tests
+	stopTime  = 20 * time.Second
+)
+
+// Daemon is a running dockerd. Its fields are not to be changed.
+type Daemon struct {
+	Host   string // its socket, as clients name it: unix:///…
+	dir    string
+	groups string // the name of its control groups
+	stop   chan struct{}
+	ended  chan struct{} // closed with err set
+	err    error
+}
+
+// Start starts a daemon and waits until it answers. The caller closes it. Should
+// the program die first, the daemon is told to end.
+func Start(ctx context.Context) (_ *Daemon, err error) {
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("%w: it needs root", ErrNoEngine)
+	}
+	for _, name := range []string{"dockerd", "containerd", "runc"} {
+		if _, err := exec.LookPath(name); err != nil {
+			return nil, fmt.Errorf("%w: %v (apt-get install docker.io)", ErrNoEngine, err)
+		}
+	}
+	// Short, for the sockets below have long names and a path of 107 bytes at most.
+	dir, err := os.MkdirTemp("/tmp", "dockerd-")
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{
+		Host: "unix://" + dir + "/docker.sock", dir: dir, groups: "agentflow-" + filepath.Base(dir),
+		stop: make(chan struct{}), ended: make(chan struct{}),
+	}
+	if err := os.WriteFile(dir+"/daemon.json", []byte("{}\n"), 0o600); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	log, err := os.Create(dir + "/log")
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	defer log.Close()
+	cmd := exec.Command("dockerd", "--config-file", dir+"/daemon.json", "--host", d.Host, "--data-root", dir+"/data",
+		"--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "--bridge", "none", "--iptables=false", "--ip6tables=false",
+		"--cgroup-parent", "/"+d.groups, "--shutdown-timeout", "1")
+	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0", "DOCKER_HOST=", "DOCKER_TMPDIR="+dir+"/tmp")
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	started := make(chan error)
+	go d.run(cmd, started)
+	if err := <-started; err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrNoEngine, err), os.RemoveAll(dir))
+	}
+	if err := d.ready(ctx); err != nil {
+		text, _ := os.ReadFile(dir + "/log")
+		return nil, errors.Join(fmt.Errorf("%w: %w; it said:\n%s", ErrNoEngine, err, tail(text, 4000)), d.Close())
+	}
+	return d, nil
+}
+
+// run starts the daemon and waits for it, on one thread: the signal at the death
+// of the parent is at that of the thread.
+func (d *Daemon) run(cmd *exec.Cmd, started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	waited := make(chan struct{})
+	go func() { // ends with this function
+		select {
+		case <-waited:
+			return
+		case <-d.stop:
+		}
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		select {
+		case <-waited:
+		case <-time.After(stopTime):
+			_ = cmd.Process.Kill()
+		}
+	}()
+	d.err = cmd.Wait()
+	close(waited)
+	close(d.ended)
+}
+
+// ready waits until the daemon answers.
+func (d *Daemon) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	c := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", d.dir+"/docker.sock")
+		},
+	}}
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/_ping", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := c.Do(req)
+		if err == nil {
+			_, err = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if err == nil && resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-d.ended:
+			return fmt.Errorf("dockerd ended: %v", d.err)
+		case <-ctx.Done():
+			return fmt.Errorf("dockerd does not answer: %w", errors.Join(ctx.Err(), err))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Close stops the daemon with all its containers and removes everything of it:
+// processes, mounts, control groups and files.
+func (d *Daemon) Close() error {
+	close(d.stop)
+	<-d.ended
+	killShims(d.dir)
+	errs := []error{unmountBelow(d.dir), removeGroups(d.groups)}
+	if err := os.RemoveAll(d.dir); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// killShims kills what dockerd left of itself: the keepers of its containers, and
+// containerd if dockerd was killed. All of them name their directory.
+func killShims(dir string) {
+	cmdlines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is right
+	for _, path := range cmdlines {
+		line, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(line, []byte(dir+"/exec/containerd/")) {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(path, "/proc/%d/", &pid); err == nil && pid != os.Getpid() {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone
+		}
+	}
+}
+
+// unmountBelow detaches all mounts below dir, the latest first.
+func unmountBelow(dir string) error {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	lines := strings.Split(string(text), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		f := strings.Fields(lines[i])
+		if len(f) > 4 && strings.HasPrefix(f[4], dir+"/") {
+			if err := syscall.Unmount(f[4], syscall.MNT_DETACH); err != nil {
+				errs = append(errs, fmt.Errorf("unmount %s: %w", f[4], err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeGroups removes the control groups of that name, from the leaves up.
+func removeGroups(name string) error {
+	tops, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, top := range append(tops, "/sys/fs/cgroup/"+name) {
+		var dirs []string
+		_ = filepath.WalkDir(top, func(path string, e os.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return nil
+		})
+		for i := len(dirs) - 1; i >= 0; i-- {
+			if err := syscall.Rmdir(dirs[i]); err != nil {
+				errs = append(errs, fmt.Errorf("remove control group %s: %w", dirs[i], err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
