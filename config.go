@@ -23,6 +23,7 @@ type Config struct {
 	server   ServerConfig
 	options  Options // without Registry and Logger
 	entries  []configEntry
+	drivers  map[string]json.RawMessage // confinement.drivers
 	warm     []string
 	warnings []Problem
 }

@@ -2,9 +2,11 @@ package sandbox
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -173,6 +175,7 @@ func (c *Config) build(known []Component) (Options, []configUse, []Problem) {
 	o := c.options
 	o.Registry = new(Registry)
 	used, problems := c.match(known)
+	problems = append(problems, c.buildDrivers(&o, known)...)
 	var registered []configUse
 	for _, u := range used {
 		key := expand.Key(u.entry.path...)
@@ -191,6 +194,35 @@ func (c *Config) build(known []Component) (Options, []configUse, []Problem) {
 		problems = append(problems, Problem{Text: err.Error()})
 	}
 	return o, registered, problems
+}
+
+// buildDrivers makes the drivers that known has.
+func (c *Config) buildDrivers(o *Options, known []Component) (problems []Problem) {
+	o.Drivers = map[string]Driver{}
+	var names []string
+	for _, comp := range known {
+		if comp.Kind != KindDriver {
+			continue
+		}
+		names = append(names, comp.Key)
+		settings := c.drivers[comp.Key]
+		if settings == nil {
+			settings = json.RawMessage("{}")
+		}
+		d, err := comp.Driver(Section{Name: comp.Key, Raw: settings})
+		if err != nil {
+			problems = append(problems, Problem{Key: expand.Key("confinement", "drivers", comp.Key), Text: err.Error()})
+			continue
+		}
+		o.Drivers[comp.Key] = d
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.drivers)) {
+		if !slices.Contains(names, name) {
+			problems = append(problems, Problem{Key: expand.Key("confinement", "drivers", name),
+				Text: "this program has no such driver", Remedy: "it has: " + strings.Join(names, ", ")})
+		}
+	}
+	return problems
 }
 
 func (r *Registry) toolCount() int {

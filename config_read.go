@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -227,7 +228,7 @@ func (r *configReader) confinement(path []string, m map[string]any) {
 	c := &r.config.options.Confine
 	egress, limits := child(path, "egress"), child(path, "limits")
 	r.fields(path, m, map[string]setter{
-		"level": setText(&c.Level), "allow_degraded": setTexts(&c.AllowDegraded),
+		"level": setText(&c.Level), "allow_degraded": setTexts(&c.AllowDegraded), "drivers": r.drivers(child(path, "drivers")),
 		"egress": r.part(egress, map[string]setter{"allow": setTexts(&c.Egress.Allow)}),
 		"limits": r.part(limits, map[string]setter{
 			"memory": setSize(&c.Limits.Memory, true), "workspace": setSize(&c.Limits.Workspace, true),
@@ -235,9 +236,25 @@ func (r *configReader) confinement(path []string, m map[string]any) {
 			"processes": setCount(&c.Limits.Processes), "files": setCount(&c.Limits.Files),
 		}),
 	})
-	if err := checkConfinement(*c); err != nil {
+	if err := checkConfinement(*c, slices.Collect(maps.Keys(r.config.drivers))...); err != nil {
 		key, text, _ := strings.Cut(err.Error(), ": ") // it names the field first
 		r.errs = append(r.errs, Problem{Key: key, Text: text})
+	}
+}
+
+// drivers keeps the settings of confinement drivers for their components.
+func (r *configReader) drivers(path []string) setter {
+	return func(v any) string {
+		all := r.objectAt(path, v)
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			if m := r.entryAt(child(path, name), all); m != nil {
+				if r.config.drivers == nil {
+					r.config.drivers = map[string]json.RawMessage{}
+				}
+				r.config.drivers[name] = raw(m)
+			}
+		}
+		return ""
 	}
 }
 

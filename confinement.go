@@ -12,8 +12,8 @@ type Confinement struct {
 	// Level names the driver: "bwrap" (bubblewrap 0.8 or newer makes the jails),
 	// "native" (this program does, with Linux 5.12 or newer and nothing to
 	// install), "auto" or "" (bwrap where it works, else native where that works,
-	// else an error with both remedies), or "none" (no confinement at all; must be
-	// asked for by name and is logged).
+	// else an error with both remedies), "none" (no confinement at all; must be
+	// asked for by name and is logged), or the name of an entry of Options.Drivers.
 	Level  string
 	Egress Egress
 	Limits Limits

@@ -16,6 +16,7 @@ import (
 type hostResources struct {
 	store atomic.Pointer[workspace.Store]
 	host  atomic.Pointer[jail.Host]
+	state *workspace.Dir // of the driver, where it comes from Options; guarded by mu
 
 	bound atomic.Int64 // bytes of each workspace, once host is there; 0: no bound
 
@@ -62,19 +63,27 @@ func (h *hostResources) jails(ctx context.Context, sb *Sandbox) (*jail.Host, err
 	if err != nil {
 		return nil, err
 	}
-	host, err := jail.Open(ctx, jail.Options{
+	o := jail.Options{
 		Level: sb.opts.Confine.Level, AllowDegraded: sb.opts.Confine.AllowDegraded,
 		DataDir: store.Path(), MoveCgroup: sb.opts.MoveCgroup, Logger: sb.opts.Logger, Quota: store.Bounded,
-	})
+	}
+	if d := sb.opts.Drivers[o.Level]; d != nil {
+		o.Driver = d.JailDriver(o.Level)
+		if h.state, err = store.State(); err != nil {
+			return nil, err
+		}
+		o.StateDir = h.state.Path()
+	}
+	host, err := jail.Open(ctx, o)
 	if err != nil {
-		return nil, jailError(err)
+		return nil, errors.Join(jailError(err), h.leaveState())
 	}
 	policy := jail.Policy{Limits: jail.Limits(sb.opts.Confine.Limits)}
 	if len(sb.opts.Confine.Egress.Allow) > 0 {
 		policy.Proxy = func(net.Listener) {} // to be asked about only
 	}
 	if err := host.Check(policy); err != nil {
-		return nil, errors.Join(jailError(err), host.Close())
+		return nil, errors.Join(jailError(err), host.Close(), h.leaveState())
 	}
 	if host.Level() == "none" {
 		sb.opts.Logger.Warn("confinement is off: what workers run can read and change everything that this program can")
@@ -123,6 +132,15 @@ func (h *hostResources) level(c Confinement) (string, []string) {
 	return host.Level(), lacks
 }
 
+// leaveState gives the driver's directory back. The caller holds mu.
+func (h *hostResources) leaveState() error {
+	d := h.state
+	if h.state = nil; d == nil {
+		return nil
+	}
+	return d.Release(false)
+}
+
 func (h *hostResources) close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -131,6 +149,7 @@ func (h *hostResources) close() error {
 	if host := h.host.Swap(nil); host != nil {
 		errs = append(errs, host.Close())
 	}
+	errs = append(errs, h.leaveState())
 	if store := h.store.Swap(nil); store != nil {
 		errs = append(errs, store.Close())
 	}

@@ -48,9 +48,10 @@ var mayImport = map[string][]string{
 	"":            {"internal"},
 	"backends":    {"", "internal"},
 	"tools":       {"", "internal"},
+	"drivers":     {"", "internal"},
 	"sandboxtest": {"", "internal"},
-	"httpserver":  {"", "internal", "backends", "tools", "httpserver"},
-	"examples":    {"", "backends", "tools", "httpserver"},
+	"httpserver":  {"", "internal", "backends", "tools", "drivers", "httpserver"},
+	"examples":    {"", "backends", "tools", "drivers", "httpserver"},
 }
 
 type goPackage struct {

@@ -13,9 +13,11 @@ import (
 const limitNames = "cpu, memory, workspace, processes, files"
 
 // checkConfinement refuses values that mean nothing, before any host is asked.
-func checkConfinement(c Confinement) error {
+// drivers are the names of further levels.
+func checkConfinement(c Confinement, drivers ...string) error {
 	// Whether this host has the level is for Probe to find out.
-	if levels := []string{"auto", "bwrap", "docker", "gvisor", "native", "none"}; c.Level != "" && !slices.Contains(levels, c.Level) {
+	levels := append([]string{"auto", "bwrap", "docker", "gvisor", "native", "none"}, drivers...)
+	if c.Level != "" && !slices.Contains(levels, c.Level) {
 		return Errorf(ErrInvalidInput, "confinement.level: %q is no level (known are %s)", c.Level, strings.Join(levels, ", "))
 	}
 	for _, name := range c.AllowDegraded {
@@ -56,7 +58,7 @@ func narrow(base Confinement, s *Confinement) (*Confinement, error) {
 	if s == nil {
 		return nil, nil
 	}
-	if err := checkConfinement(*s); err != nil {
+	if err := checkConfinement(*s, base.Level); err != nil {
 		return nil, err
 	}
 	if s.Level != "" && s.Level != base.Level {

@@ -42,6 +42,10 @@ type Options struct {
 
 	// Confine is the policy for everything that workers run.
 	Confine Confinement
+	// Drivers are further levels of confinement by name, such as docker and
+	// gvisor; see [Driver]. Nothing is asked of those that Confine.Level does not
+	// name.
+	Drivers map[string]Driver
 }
 
 // The defaults of Options.

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -53,7 +54,10 @@ func New(o Options) (*Sandbox, error) {
 	if o.Registry == nil {
 		return nil, Errorf(ErrBadRegistration, "Options.Registry is nil; give a *sandbox.Registry with the tools")
 	}
-	if err := checkConfinement(o.Confine); err != nil {
+	if err := checkDrivers(o.Drivers); err != nil {
+		return nil, err
+	}
+	if err := checkConfinement(o.Confine, slices.Collect(maps.Keys(o.Drivers))...); err != nil {
 		return nil, err
 	}
 	if o.MaxCalls < 0 || o.MaxSessions < 0 || o.CallTimeout < 0 || o.CloseGrace < 0 {

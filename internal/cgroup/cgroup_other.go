@@ -23,6 +23,9 @@ func (r *Root) Supports(Controller) error {
 // Any returns false.
 func (r *Root) Any() bool { return false }
 
+// Unified returns false.
+func (r *Root) Unified() bool { return false }
+
 // New returns [ErrUnsupported].
 func (r *Root) New(string, Limits) (*Group, error) { return nil, ErrUnsupported }
 

@@ -248,6 +248,11 @@ func (r *Root) Supports(c Controller) error {
 // Any tells whether groups can be made at all.
 func (r *Root) Any() bool { return len(r.bases) > 0 }
 
+// Unified tells whether any of the controllers is one of version 2.
+func (r *Root) Unified() bool {
+	return slices.ContainsFunc(r.bases, func(b base) bool { return b.h.v2 })
+}
+
 // Close removes this program's own directories. Groups must be gone already.
 func (r *Root) Close() error {
 	var errs []error

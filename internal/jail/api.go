@@ -14,6 +14,9 @@ type Options struct {
 	Level string
 	// Driver, unless nil, takes the place of Level: one from outside this package.
 	Driver Driver
+	// StateDir is a directory for Driver, empty and private to this program, which
+	// the caller removes once the Host is closed.
+	StateDir string
 	// ReadOnly lists further absolute host paths that programs may read, seen
 	// inside under the same path. Refused are the root, /proc, /sys, /dev, /run,
 	// homes, anything above or below DataDir, and trees that hold sockets.

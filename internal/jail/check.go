@@ -108,7 +108,7 @@ func checkLevel(name string) (string, error) {
 	case levelAuto, levelBwrap, levelNative, levelNone:
 		return name, nil
 	case "gvisor", "docker":
-		return "", &UnavailableError{Level: name, Reason: "this level does not exist yet", Remedy: "use auto, bwrap, native or none"}
+		return "", &UnavailableError{Level: name, Reason: "this program was not given its driver", Remedy: "hand it in: Options.Drivers, package drivers/" + name}
 	}
 	return "", fmt.Errorf("jail: unknown level %q, want auto, bwrap, native or none", name)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/agentflow-go/sandbox/internal/cgroup"
 	"golang.org/x/sys/unix"
@@ -64,8 +65,16 @@ type Traits struct {
 	// /dev/shm, nor that of terminals; the host does it, where it may, before any
 	// program starts.
 	NoBounds bool
-	// Limits tells what the driver itself can enforce of a [Spec]'s limits. Nil:
-	// the host has control groups of its own for that, which a jail begins its life in.
+	// NoMounts and NoNestedUserNS, unless empty, are why a program cannot have
+	// [Cmd.Mounts] and [Cmd.NestedUserNS].
+	NoMounts, NoNestedUserNS string
+	// OwnFiles tells that jails have a system of files of their own instead of the
+	// host's (an image), so that there may be a /root in it.
+	OwnFiles bool
+	// Limits tells what the driver itself can enforce of a [Spec]'s limits, for each
+	// jail by itself. Nil:
+	// the host has control groups of its own for that, which a jail begins its life
+	// in, or that it is put into with [Spec.Join].
 	Limits func(cgroup.Controller) error
 }
 
@@ -77,9 +86,14 @@ type Site struct {
 	Program  *os.File
 	ReadOnly []string // Options.ReadOnly, checked
 	DataDir  string   // absolute, or ""
+	// StateDir is a directory of the driver's own, private to this program, which
+	// goes with the Host, and with its lease if the program dies; "" for the
+	// drivers of this package.
+	StateDir string
 	Log      *slog.Logger
 
 	starter *starter
+	groups  *cgroup.Root
 	users   bool // workers have users of their own
 }
 
@@ -137,6 +151,48 @@ type Boss interface {
 func (s *Site) start(spec *Spec, name string, argv []string, attr *os.ProcAttr) (p *os.Process, finish func() error, err error) {
 	return s.starter.start(spec.group, spec.network, name, argv, attr)
 }
+
+// Start starts a process for spec as a child of this program: as its parent's user,
+// in the control group of spec's worker, and dead with this program.
+func (s *Site) Start(spec *Spec, name string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
+	attr.Sys = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
+	p, finish, err := s.start(spec, name, argv, attr)
+	if err == nil && finish != nil {
+		if err = finish(); err != nil {
+			(&childBoss{p}).Abandon()
+			return nil, err
+		}
+	}
+	return p, err
+}
+
+// Joins tells whether [Spec.Join] can be used: this program has control groups, and
+// a process loses nothing by being moved into one. On version 2 it would lose the
+// rules for devices that a container engine tied to the group that it made.
+func (s *Site) Joins() bool { return s.groups.Any() && !s.groups.Unified() }
+
+// Join moves a process that is not this program's child, and what it starts from
+// then on, into the control group of the worker. It must not have started
+// anything yet. Without control groups it does nothing.
+func (s *Spec) Join(pid int) error {
+	if s.group == nil {
+		return nil
+	}
+	return s.group.group.Add(pid)
+}
+
+// Effective are the limits of the spec with defaults filled in: 0 is none.
+func (s *Spec) Effective() cgroup.Limits {
+	return cgroup.Limits{
+		Memory: max(0, or(s.Limits.Memory, DefaultMemory)),
+		CPU:    max(0, s.Limits.CPU),
+		Pids:   int(max(0, limitValue(s.Limits.Processes, DefaultProcesses))),
+	}
+}
+
+// JailTasks is how many processes and threads a jail needs for itself, on top of
+// those of its programs.
+const JailTasks = jailTasks
 
 // Socket makes a pair of connected sockets: the host's end, and the one that a
 // first process inherits as descriptor 3. The caller closes both.

@@ -16,6 +16,7 @@ type hello struct {
 	uid, gid    int      // the user it must be
 	otherKernel bool     // its namespaces cannot be compared with the host's
 	network     string   // the namespace that it must be in; "": any but the host's
+	ownFiles    bool     // its files are not the host's, wherever they lie
 	spaces      []string // the host's namespaces, in the order of nsNames; anyNamespace: not compared
 	writable    []string // paths of mounts for writing
 }
@@ -34,7 +35,7 @@ func (h *hello) message() message {
 		nums: []int64{
 			protocol, flag(h.confined), h.files, h.processes, flag(h.nested), flag(h.ptrace), flag(h.probing),
 			flag(h.proxy), flag(h.pidfd), int64(h.uid), int64(h.gid), flag(h.otherKernel),
-			flag(h.mounts),
+			flag(h.mounts), flag(h.ownFiles),
 		},
 		strs: append(append([]string{h.home, h.network}, spaces...), h.writable...),
 	}
@@ -48,7 +49,7 @@ func parseHello(m *message) (*hello, error) {
 	is := func(i int) bool { return m.num(i) == 1 }
 	return &hello{
 		confined: is(1), files: m.num(2), processes: m.num(3), nested: is(4), ptrace: is(5), probing: is(6),
-		proxy: is(7), pidfd: is(8), uid: int(m.num(9)), gid: int(m.num(10)), otherKernel: is(11), mounts: is(12),
+		proxy: is(7), pidfd: is(8), uid: int(m.num(9)), gid: int(m.num(10)), otherKernel: is(11), mounts: is(12), ownFiles: is(13),
 		home: m.strs[0], network: m.strs[1], spaces: m.strs[2 : 2+len(nsNames)], writable: m.strs[2+len(nsNames):],
 	}, nil
 }

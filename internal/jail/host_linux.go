@@ -103,7 +103,18 @@ func (h *Host) Degraded() (names []string) {
 
 // Unenforced names the limits that l leaves to their defaults, or sets by the
 // leave of AllowDegraded, and that nothing enforces on this host.
-func (h *Host) Unenforced(l Limits) []string { return unenforced(h.limits(l)) }
+func (h *Host) Unenforced(l Limits) []string {
+	out := unenforced(h.limits(l))
+	if h.traits.Limits == nil {
+		return out
+	}
+	for _, x := range h.limits(l) {
+		if x.group && !x.none && x.reason+x.partial == "" {
+			out = append(out, x.name+": counted in each session, not over all of a worker's")
+		}
+	}
+	return out
+}
 
 // Check tells whether p can be enforced. A limit that is set and cannot be is a
 // [PolicyError] that names it, unless AllowDegraded does. It does not look at

@@ -33,7 +33,7 @@ func TestLevels(t *testing.T) {
 		}
 	}
 	for level, want := range map[string]string{
-		"docker": `jail: level "docker": confinement is not available: this level does not exist yet; use auto, bwrap, native or none`,
+		"docker": `jail: level "docker": confinement is not available: this program was not given its driver; hand it in: Options.Drivers, package drivers/docker`,
 		"Bwrap":  `jail: unknown level "Bwrap", want auto, bwrap, native or none`,
 	} {
 		if _, err := jail.Open(t.Context(), jail.Options{Level: level}); err == nil || err.Error() != want {

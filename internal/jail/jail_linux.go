@@ -276,7 +276,7 @@ func (j *Jail) hello() *hello {
 	if t.HostUser {
 		h.uid, h.gid = j.policy.Identity.UID, j.policy.Identity.GID
 	}
-	h.writable = j.writable
+	h.writable, h.ownFiles = j.writable, t.OwnFiles
 	if h.otherKernel = t.OtherKernel; !h.otherKernel {
 		h.spaces = t.spaces(j.h.spaces)
 	}

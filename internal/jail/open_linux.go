@@ -162,8 +162,8 @@ func open(ctx context.Context, o Options, d Driver) (_ *Host, err error) {
 		}
 	}
 	if err := d.Open(ctx, &Site{
-		Program: h.self, ReadOnly: o.ReadOnly, DataDir: h.dataDir, Log: h.log,
-		starter: h.starter, users: h.uids != nil,
+		Program: h.self, ReadOnly: o.ReadOnly, DataDir: h.dataDir, StateDir: o.StateDir, Log: h.log,
+		starter: h.starter, groups: h.groups, users: h.uids != nil,
 	}); err != nil {
 		return nil, err
 	}

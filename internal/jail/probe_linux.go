@@ -32,7 +32,14 @@ func (s *server) probeView(strs []string) (found []string) {
 		add("no canary was named")
 		return found
 	}
-	for _, path := range []string{strs[0], "/proc/1/root" + strs[0], "/etc/shadow", "/root", "/home", "/sys/kernel", "/run/lock"} {
+	paths := []string{strs[0], "/proc/1/root" + strs[0]}
+	if !s.ownFiles {
+		paths = append(paths, "/etc/shadow", "/root", "/home", "/run/lock")
+	}
+	if !s.otherKernel { // whose /sys shows nothing of the host
+		paths = append(paths, "/sys/kernel")
+	}
+	for _, path := range paths {
 		if _, err := os.Lstat(path); err == nil {
 			add("%s is visible", path)
 		}
@@ -77,6 +84,9 @@ func (s *server) probeView(strs []string) (found []string) {
 	}
 	if err := unix.Mount("none", "/tmp", "tmpfs", 0, ""); err == nil {
 		add("file systems can be mounted")
+	}
+	if s.otherKernel {
+		return found // it may make user namespaces of its own: the filter forbids them all the same
 	}
 	// A user namespace, which only a process with one thread can ask for: the
 	// child that has one would go on to execute a directory.

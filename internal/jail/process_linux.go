@@ -112,6 +112,12 @@ func (j *Jail) startAlone(ctx context.Context, c Cmd) (*Process, error) {
 		}
 		return j.start(ctx, c, nil) // it may make what namespaces it likes anyway
 	}
+	if why := j.h.traits.NoMounts; why != "" && len(c.Mounts) > 0 {
+		return nil, &UnavailableError{Level: j.h.Level(), Reason: "no mounts: " + why, Remedy: "copy the files into the workspace, or use level bwrap"}
+	}
+	if why := j.h.traits.NoNestedUserNS; why != "" && c.NestedUserNS {
+		return nil, &UnavailableError{Level: j.h.Level(), Reason: "no user namespaces for programs: " + why, Remedy: "use level bwrap"}
+	}
 	var mounts []Bind
 	defer func() {
 		for _, b := range mounts {

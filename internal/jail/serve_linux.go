@@ -27,6 +27,8 @@ type server struct {
 	// Used by the goroutine that serves only.
 	profile  seccomp.Profile
 	filtered bool
+	// What the probe must not take for a hole.
+	otherKernel, ownFiles bool
 
 	// mu guards byID, byPid, prune and the forker, and keeps the pid of every child
 	// its own: nothing is reaped without it, so under it a known pid is ours.
@@ -58,7 +60,8 @@ func serve(c *conn, hello *hello, fds []int, outside bool) error {
 	s := &server{
 		c: c, confined: confined, home: hello.home, adopted: make(chan struct{}, 1),
 		byID: map[uint64]*program{}, byPid: map[int]*program{}, prune: 256,
-		profile: seccomp.Profile{NestedUserNS: hello.nested, Ptrace: hello.ptrace},
+		profile:     seccomp.Profile{NestedUserNS: hello.nested, Ptrace: hello.ptrace},
+		otherKernel: hello.otherKernel, ownFiles: hello.ownFiles,
 	}
 	var prepare func() error
 	if confined {

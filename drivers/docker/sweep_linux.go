@@ -1,0 +1,80 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+)
+
+// The labels of a container say which process of which machine made it. A process
+// number alone may be another's by now; with its start and the boot it is nobody
+// else's. Containers end by themselves when their program does, and the engine
+// removes them then: what is swept was made but not started when the program died,
+// or lost by an engine that was restarted.
+const (
+	labelBoot  = "agentflow-sandbox.boot"
+	labelSpace = "agentflow-sandbox.pidns"
+	labelPid   = "agentflow-sandbox.pid"
+	labelStart = "agentflow-sandbox.start"
+)
+
+func ownLabels() map[string]string {
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // "" is nobody's
+	space, _ := os.Readlink("/proc/self/ns/pid")
+	return map[string]string{
+		labelBoot: strings.TrimSpace(string(boot)), labelSpace: space,
+		labelPid: strconv.Itoa(os.Getpid()), labelStart: startTime(os.Getpid()),
+	}
+}
+
+// startTime is when a process started, in ticks since the boot; "" if there is none.
+func startTime(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	// The name, in parentheses, may hold anything.
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(f) < 20 {
+		return ""
+	}
+	return f[19]
+}
+
+// abandoned tells whether the program that a container belongs to is gone. What
+// cannot be told from here is not.
+func abandoned(label, own map[string]string) bool {
+	if label[labelBoot] == "" || label[labelBoot] != own[labelBoot] || label[labelSpace] == "" || label[labelSpace] != own[labelSpace] {
+		return false
+	}
+	pid, err := strconv.Atoi(label[labelPid])
+	return err == nil && startTime(pid) != label[labelStart]
+}
+
+// sweep removes the containers of programs that are gone.
+func (e *engine) sweep(ctx context.Context) error {
+	all, err := e.cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", labelPid)})
+	if err != nil {
+		return fmt.Errorf("docker: list containers: %w", err)
+	}
+	var errs []error
+	for _, c := range all.Items {
+		if !abandoned(c.Labels, e.label) {
+			continue
+		}
+		_, err := e.cli.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+		if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
+			errs = append(errs, fmt.Errorf("docker: remove container %.12s, which a dead program left: %w", c.ID, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		e.site.Log.Warn("left-over containers could not be removed", "error", err)
+	}
+	return nil
+}
