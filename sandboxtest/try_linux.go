@@ -318,6 +318,9 @@ func (l *lab) try(ctx context.Context, e Escape) (res Result) {
 	out, err := l.run.Call(ctx, at.worker, program{Path: "python3",
 		Args: []string{"-I", "-S", "-B", "-c", prelude, e.code, a.facts.Own}, Env: append(l.env[:len(l.env):len(l.env)], "ESCAPE_FACTS="+string(told)),
 		Mounts: mounts, Nested: e.nested})
+	if errors.Is(err, sandbox.ErrCannotEnforce) {
+		return result(Skipped, "not tried: %v", err)
+	}
 	if err != nil {
 		return result(Broken, "%v", err)
 	}
