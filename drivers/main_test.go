@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/backends/bash"
 	"github.com/agentflow-go/sandbox/drivers/docker"
+	"github.com/agentflow-go/sandbox/drivers/gvisor"
 	"github.com/agentflow-go/sandbox/internal/dockerd"
 )
 
@@ -60,10 +62,18 @@ func dockerLevel(t testing.TB) level {
 	return level{"docker", docker.Driver(docker.Config{Host: dockerHost})}
 }
 
+func gvisorLevel(t testing.TB) level {
+	t.Helper()
+	if _, err := exec.LookPath("runsc"); err != nil || os.Geteuid() != 0 {
+		t.Skipf("SKIPPED: gVisor needs runsc and root: %v (apt-get install runsc)", err)
+	}
+	return level{"gvisor", gvisor.Driver(gvisor.Config{Platform: "ptrace"})}
+}
+
 // eachLevel runs f for every driver.
 func eachLevel(t *testing.T, f func(t *testing.T, l level)) {
 	t.Helper()
-	for name, get := range map[string]func(testing.TB) level{"docker": dockerLevel} {
+	for name, get := range map[string]func(testing.TB) level{"docker": dockerLevel, "gvisor": gvisorLevel} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f(t, get(t))

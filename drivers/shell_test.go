@@ -40,7 +40,7 @@ func TestShell(t *testing.T) {
 			got := b.run(tt.in)
 			if got.Stdout != tt.want.Stdout || got.ExitCode != tt.want.ExitCode || got.Cwd != tt.want.Cwd ||
 				got.TimedOut != tt.want.TimedOut || got.Restarted != tt.want.Restarted {
-				t.Errorf("%s: run %q = %+v, want %+v", tt.name, tt.in.Command, got, tt.want)
+				t.Errorf("%s: run %q = %.600q, want %.600q", tt.name, tt.in.Command, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", tt.want))
 			}
 		}
 	})

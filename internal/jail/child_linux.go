@@ -83,19 +83,25 @@ func (b *childBoss) Wait() error {
 // with it yet.
 func (b *childBoss) Abandon() {
 	for range 2 {
-		for _, p := range processes() {
-			if p.parent != b.p.Pid {
-				continue
-			}
-			if fd, err := unix.PidfdOpen(p.pid, 0); err == nil {
-				if q, ok := readStat(p.pid); ok && q.parent == b.p.Pid {
-					_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may be gone
-				}
-				unix.Close(fd)
-			}
-		}
+		KillChildren(b.p.Pid)
 		_ = b.p.Signal(syscall.SIGSTOP) // it makes no more while we look again
 	}
 	_ = b.p.Kill()
 	_ = b.Wait()
+}
+
+// KillChildren kills the processes that pid, a child of this program that was not
+// waited for, has started and not waited for.
+func KillChildren(pid int) {
+	for _, p := range processes() {
+		if p.parent != pid {
+			continue
+		}
+		if fd, err := unix.PidfdOpen(p.pid, 0); err == nil {
+			if q, ok := readStat(p.pid); ok && q.parent == pid {
+				_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may be gone
+			}
+			unix.Close(fd)
+		}
+	}
 }

@@ -68,6 +68,9 @@ type Traits struct {
 	// NoMounts and NoNestedUserNS, unless empty, are why a program cannot have
 	// [Cmd.Mounts] and [Cmd.NestedUserNS].
 	NoMounts, NoNestedUserNS string
+	// Tasks is how many processes and threads a jail needs for itself, on top of those
+	// of its programs. 0: [JailTasks].
+	Tasks int
 	// OwnFiles tells that jails have a system of files of their own instead of the
 	// host's (an image), so that there may be a /root in it.
 	OwnFiles bool

@@ -30,6 +30,7 @@ type workerGroup struct {
 	limits  cgroup.Limits // the loosest so far; Pids without the jails' own
 	members map[cgroup.Limits]*memberGroup
 	jails   int
+	tasks   int // of each jail for itself
 }
 
 // memberGroup is the group of those jails of a worker that have equal limits.
@@ -65,6 +66,7 @@ func (h *Host) join(id *Identity, l Limits) (*memberGroup, error) {
 	c, w := h.groupLimits(l), &id.group
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.tasks = int(or(int64(h.traits.Tasks), jailTasks))
 	m, err := w.join(h, c)
 	if err == nil {
 		return m, nil
@@ -88,7 +90,7 @@ func (w *workerGroup) join(h *Host, c cgroup.Limits) (_ *memberGroup, err error)
 		all = loosest(w.limits, c)
 	}
 	// The worker's own first: no group below may have more than it.
-	total := withJails(all, w.jails+1)
+	total := w.withJails(all, w.jails+1)
 	if w.group == nil {
 		if w.group, err = h.groups.New("worker-"+strconv.FormatInt(h.lastGroup.Add(1), 10), total); err != nil {
 			return nil, err
@@ -100,14 +102,14 @@ func (w *workerGroup) join(h *Host, c cgroup.Limits) (_ *memberGroup, err error)
 	m := w.members[c]
 	if m == nil {
 		m = &memberGroup{w: w, limits: c}
-		if m.group, err = w.group.New("limits-"+strconv.FormatInt(h.lastGroup.Add(1), 10), withJails(c, 1)); err != nil {
+		if m.group, err = w.group.New("limits-"+strconv.FormatInt(h.lastGroup.Add(1), 10), w.withJails(c, 1)); err != nil {
 			return nil, err
 		}
 		if w.members == nil {
 			w.members = map[cgroup.Limits]*memberGroup{}
 		}
 		w.members[c] = m
-	} else if err := m.group.Set(withJails(c, m.jails+1)); err != nil {
+	} else if err := m.group.Set(w.withJails(c, m.jails+1)); err != nil {
 		return m, err
 	}
 	m.jails++
@@ -124,7 +126,7 @@ func (m *memberGroup) leave() error {
 	m.jails--
 	w.jails--
 	if m.jails > 0 {
-		return errors.Join(m.group.Set(withJails(m.limits, m.jails)), w.group.Set(withJails(w.limits, w.jails)))
+		return errors.Join(m.group.Set(w.withJails(m.limits, m.jails)), w.group.Set(w.withJails(w.limits, w.jails)))
 	}
 	delete(w.members, m.limits)
 	return end(m.group)
@@ -180,9 +182,9 @@ func looser[T int | int64 | float64](a, b T) T {
 }
 
 // withJails grants the first processes of so many jails what they need.
-func withJails(c cgroup.Limits, jails int) cgroup.Limits {
+func (w *workerGroup) withJails(c cgroup.Limits, jails int) cgroup.Limits {
 	if c.Pids > 0 {
-		c.Pids += jails * jailTasks
+		c.Pids += jails * w.tasks
 	}
 	return c
 }

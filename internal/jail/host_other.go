@@ -85,6 +85,15 @@ func (p *Process) Pid() int { return 0 }
 // Signal returns [ErrClosed].
 func (p *Process) Signal(os.Signal) error { return ErrClosed }
 
+// Relayed returns false.
+func (p *Process) Relayed() bool { return false }
+
+// SignalTerminal returns [ErrClosed].
+func (p *Process) SignalTerminal(os.Signal) error { return ErrClosed }
+
+// ResizeTerminal returns [ErrClosed].
+func (p *Process) ResizeTerminal(int, int) error { return ErrClosed }
+
 // Kill returns [ErrClosed].
 func (p *Process) Kill() error { return ErrClosed }
 

@@ -21,6 +21,9 @@ const (
 	// connectMarker, as the first of two arguments, asks for the same where no
 	// descriptor can be inherited; the second is the path of the host's socket.
 	connectMarker = "\x01jail-first-process-connect\x01"
+	// stdinMarker, as the only argument, asks for the same where the socket is the
+	// standard input: under a kernel that is not the host's.
+	stdinMarker = "\x01jail-first-process-stdin\x01"
 	// sockFD is where the socket to the host program is inherited.
 	sockFD = 3
 	// helloTime bounds the wait for the host program's first message, and the
@@ -41,9 +44,11 @@ var nsNames = [...]string{"user", "pid", "mnt", "ipc", "uts", "net", "cgroup"}
 func init() {
 	switch {
 	case len(os.Args) == 2 && os.Args[0] == exePath && os.Args[1] == marker:
-		maybeInit(sockFD)
+		maybeInit(sockFD, false)
 	case len(os.Args) == 3 && os.Args[1] == connectMarker:
-		maybeInit(connect(os.Args[2]))
+		maybeInit(connect(os.Args[2]), false)
+	case len(os.Args) == 2 && os.Args[1] == stdinMarker:
+		maybeInit(takeStdin(), true)
 	}
 }
 
@@ -51,6 +56,24 @@ func init() {
 // that finds the host's socket by its path inside. It connects once; the host
 // then removes the socket, so that nobody else can.
 func ConnectArgs(socket string) []string { return []string{connectMarker, socket} }
+
+// StdinArgs are the arguments, after the program's name, of a first process whose
+// standard input is the socket, with [Traits.OtherKernel].
+func StdinArgs() []string { return []string{stdinMarker} }
+
+// takeStdin returns another descriptor of the standard input, and puts the null
+// device in its place.
+func takeStdin() int {
+	fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, sockFD)
+	if err != nil {
+		return -1
+	}
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil || unix.Dup3(null, 0, 0) != nil {
+		return -1
+	}
+	return fd
+}
 
 // connect returns a connection to the socket at path, -1 if there is none. Who
 // made that socket is asked as with one that was inherited.
@@ -67,7 +90,11 @@ func connect(path string) int {
 // parent did (level none), and the first message on it is the handshake. A
 // half-forged one ends the program without a word: it was meant to be executed
 // as something that it cannot be.
-func maybeInit(sock int) {
+//
+// Another kernel knows nothing of who is at the other end. There the first process
+// is known by its number alone, and has nothing to lose: whoever makes one makes
+// the jail too.
+func maybeInit(sock int, otherKernel bool) {
 	cred, err := unix.GetsockoptUcred(sock, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		os.Exit(2)
@@ -76,7 +103,7 @@ func maybeInit(sock int) {
 	if err != nil || typ != unix.SOCK_STREAM {
 		os.Exit(2)
 	}
-	outside := os.Getpid() == 1 && cred.Pid == 0
+	outside := os.Getpid() == 1 && (cred.Pid == 0 || otherKernel)
 	parent := os.Getpid() != 1 && int(cred.Pid) == os.Getppid()
 	if !outside && !parent {
 		os.Exit(2)
@@ -105,7 +132,7 @@ func maybeInit(sock int) {
 		os.Exit(2)
 	}
 	hello, err := parseHello(&m)
-	if err != nil {
+	if err != nil || hello.otherKernel != otherKernel {
 		os.Exit(2)
 	}
 	if err := unix.SetsockoptTimeval(sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{}); err != nil {
@@ -165,7 +192,13 @@ func verifyConfined(h *hello) error {
 	if os.Getuid() != h.uid || os.Getgid() != h.gid || os.Geteuid() != h.uid || os.Getegid() != h.gid || h.uid == 0 {
 		return fmt.Errorf("user is %d:%d, want %d:%d, not root", os.Geteuid(), os.Getegid(), h.uid, h.gid)
 	}
-	for _, flags := range []int{unix.O_RDONLY, unix.O_WRONLY} {
+	modes := []int{unix.O_RDONLY, unix.O_WRONLY}
+	if h.otherKernel {
+		// gVisor must be able to read what it executes. The file is gone before the
+		// first program starts, and the process is not dumpable.
+		modes = modes[1:]
+	}
+	for _, flags := range modes {
 		if fd, err := unix.Open("/proc/self/exe", flags|unix.O_CLOEXEC, 0); err == nil {
 			unix.Close(fd)
 			return errors.New("the first process's program can be read or written inside")
@@ -178,6 +211,13 @@ func verifyConfined(h *hello) error {
 	want := map[string]string{"NoNewPrivs": "1"}
 	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
 		want[set] = "0000000000000000"
+	}
+	if h.otherKernel {
+		delete(want, "NoNewPrivs") // not in the file: asked for below
+		delete(want, "CapAmb")     // gVisor has no ambient capabilities
+	}
+	if n, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || n != 1 {
+		return fmt.Errorf("no_new_privs is %d, want 1: %v", n, err)
 	}
 	for line := range strings.Lines(string(status)) {
 		key, value, _ := strings.Cut(line, ":")

@@ -29,6 +29,7 @@ type Process struct {
 	lost   bool
 	oom    bool
 
+	relayed  bool        // its terminal is a copy
 	oomKills int64       // of its group when it was started
 	killed   atomic.Bool // by its owner
 
@@ -189,6 +190,16 @@ func (j *Jail) start(ctx context.Context, c Cmd, own *Jail) (*Process, error) {
 	m.nums[1] = int64(len(c.Args))
 	if c.TTY != nil {
 		m.nums[0] = 1
+		if p.relayed = j.h.traits.OtherKernel; p.relayed {
+			set, err := lend(c.TTY)
+			if err != nil {
+				p.pumps.sent()
+				p.pumps.abort()
+				return nil, err
+			}
+			m.nums[0] = 2
+			m.nums = append(m.nums, set.nums()...)
+		}
 	}
 	var fds []int
 	for _, f := range append(p.pumps.theirs[:], c.Files...) {
@@ -220,6 +231,9 @@ func (j *Jail) start(ctx context.Context, c Cmd, own *Jail) (*Process, error) {
 // owner is the user that descriptors made for a program must belong to, so that
 // it can open them again through /dev/stdout and the like; -1: they do already.
 func (j *Jail) owner() int {
+	if j.h.traits.OtherKernel {
+		return everybody
+	}
 	if j.h.traits.Unconfined || j.policy.Identity.UID == os.Getuid() {
 		return -1
 	}
@@ -276,6 +290,25 @@ func (p *Process) Signal(s os.Signal) error {
 		p.killed.Store(true)
 	}
 	return p.order(&message{kind: msgSignal, about: p.id, nums: []int64{int64(sig)}})
+}
+
+// Relayed tells whether the program's terminal is another one than [Cmd.TTY], with
+// what goes through it copied: then neither signals nor sizes that are sent to the
+// one reach the other. [Process.SignalTerminal] and [Process.ResizeTerminal] do.
+func (p *Process) Relayed() bool { return p.relayed }
+
+// SignalTerminal sends a signal to the foreground processes of a relayed terminal.
+func (p *Process) SignalTerminal(s os.Signal) error {
+	sig, ok := s.(syscall.Signal)
+	if !ok || sig <= 0 {
+		return fmt.Errorf("jail: signal %v: want a syscall.Signal", s)
+	}
+	return p.order(&message{kind: msgTerminal, about: p.id, nums: []int64{int64(sig)}})
+}
+
+// ResizeTerminal changes the size of a relayed terminal.
+func (p *Process) ResizeTerminal(rows, cols int) error {
+	return p.order(&message{kind: msgTerminal, about: p.id, nums: []int64{0, int64(rows), int64(cols)}})
 }
 
 // Kill kills the program's whole tree: everything in the sessions that it or a

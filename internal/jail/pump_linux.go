@@ -31,7 +31,7 @@ type output struct {
 	w io.Writer
 }
 
-// open makes the pipes for c. They are given to the user owner, unless -1.
+// open makes the pipes for c. They are given to the user owner, unless -1 or everybody.
 func (p *pumps) open(c *Cmd, owner int) (err error) {
 	defer func() {
 		if err != nil {
@@ -105,6 +105,11 @@ func same(a, b io.Writer) bool {
 	return a == b
 }
 
+// everybody, as an owner, lets all users open a pipe again who can reach it, which
+// are those who look into the processes that have it. Another kernel does not know
+// the users of this one.
+const everybody = -2
+
 // pipe makes a pipe between the host (in its poller) and a program (blocking).
 func pipe(owner int, hostWrites bool) (r, w *os.File, err error) {
 	var fd [2]int
@@ -116,8 +121,12 @@ func pipe(owner int, hostWrites bool) (r, w *os.File, err error) {
 		host = fd[1]
 	}
 	err = unix.SetNonblock(host, true)
-	if err == nil && owner >= 0 {
+	switch {
+	case err != nil:
+	case owner >= 0:
 		err = unix.Fchown(fd[0], owner, -1)
+	case owner == everybody:
+		err = unix.Fchmod(fd[0], 0o666)
 	}
 	if err != nil {
 		closeAll(fd[:])

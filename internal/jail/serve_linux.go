@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/agentflow-go/sandbox/internal/seccomp"
 	"golang.org/x/sys/unix"
@@ -44,6 +45,7 @@ type program struct {
 	id    uint64
 	pid   int
 	ended bool
+	relay *relay // nil: its terminal, if any, is the host's
 }
 
 // serve is the life of a first process after the handshake. It returns an error
@@ -167,6 +169,8 @@ func (s *server) handle(m *message, fds []int) {
 		s.start(m, fds)
 	case msgSignal:
 		s.answer(m.id, s.signal(m.about, syscall.Signal(m.num(0))))
+	case msgTerminal:
+		s.answer(m.id, s.terminal(m))
 	case msgKill:
 		s.answer(m.id, s.kill(m.about))
 	case msgProbe:
@@ -216,7 +220,11 @@ func (s *server) launch(m *message, fds []int) (*program, stage, error) {
 	if s.confined && !s.filtered {
 		return nil, stageFork, unix.EPERM
 	}
-	tty, nargs, mask := m.num(0) == 1, int(m.num(1)), m.nums[2:] // mask: which descriptors are there
+	tty, nargs, mask := m.num(0) >= 1, int(m.num(1)), m.nums[2:] // mask: which descriptors are there
+	var set *terminal
+	if m.num(0) == 2 && len(mask) > terminalNums {
+		set, mask = parseTerminal(mask), mask[terminalNums:]
+	}
 	if nargs < 0 || len(m.strs) < 2+nargs || len(mask) < 3 {
 		return nil, stageExec, unix.EBADMSG
 	}
@@ -245,9 +253,21 @@ func (s *server) launch(m *message, fds []int) (*program, stage, error) {
 	}
 	sp.args = append([]string{m.strs[0]}, m.strs[2:2+nargs]...)
 
+	var r *relay
+	if set != nil {
+		if r, err = newRelay(&sp, set); err != nil {
+			return nil, stageTTY, err
+		}
+	}
 	pid, at, err := s.forks.start(&sp)
 	if err != nil {
+		if r != nil {
+			r.abort()
+		}
 		return nil, at, err
+	}
+	if r != nil {
+		r.start()
 	}
 	for id, old := range s.byID {
 		// A new process of that number proves that no old session has it.
@@ -255,7 +275,7 @@ func (s *server) launch(m *message, fds []int) (*program, stage, error) {
 			delete(s.byID, id)
 		}
 	}
-	p := &program{id: m.id, pid: pid}
+	p := &program{id: m.id, pid: pid, relay: r}
 	s.byID[p.id], s.byPid[pid] = p, p
 	if len(s.byID) >= s.prune {
 		s.forget()
@@ -318,16 +338,20 @@ func (s *server) reap() {
 			continue // EINTR
 		}
 		s.mu.Lock()
-		ended := s.collect()
+		ended, relays := s.collect()
 		s.mu.Unlock()
 		for i := range ended {
+			if relays[i] != nil {
+				go s.endRelayed(&ended[i], relays[i]) // it may wait for the host
+				continue
+			}
 			_ = s.c.write(&ended[i], nil) // see answer
 		}
 	}
 }
 
 // collect reaps what has ended. The caller holds mu.
-func (s *server) collect() (ended []message) {
+func (s *server) collect() (ended []message, relays []*relay) {
 	for {
 		var ws unix.WaitStatus
 		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG|unix.WALL, nil)
@@ -335,14 +359,68 @@ func (s *server) collect() (ended []message) {
 			continue
 		}
 		if err != nil || pid <= 0 {
-			return ended
+			return ended, relays
 		}
 		if p := s.byPid[pid]; p != nil {
 			p.ended = true
 			delete(s.byPid, pid)
 			ended = append(ended, message{kind: msgExited, id: p.id, nums: []int64{int64(ws)}})
+			relays = append(relays, p.relay)
 		}
 	}
+}
+
+// flushTime is how long the report of a program's end waits for its output.
+const flushTime = time.Second
+
+// endRelayed reports the end of a program whose terminal is relayed, after all that
+// it has written there.
+func (s *server) endRelayed(m *message, r *relay) {
+	flushed := make(chan struct{})
+	go func() { // ends with the host's patience, or the jail
+		defer close(flushed)
+		r.flush()
+	}()
+	t := time.NewTimer(flushTime)
+	defer t.Stop()
+	select {
+	case <-flushed:
+	case <-t.C: // the host reads no more for now; the program has ended all the same
+	}
+	_ = s.c.write(m, nil) // see answer
+	s.mu.Lock()
+	p := s.byID[m.id]
+	s.mu.Unlock()
+	if p == nil || !s.leads(p.pid) {
+		r.stop()
+	} // else what it left in its session has the terminal, until the jail ends
+}
+
+// leads tells whether a session still has processes.
+func (s *server) leads(session int) bool {
+	for _, p := range processes() {
+		if p.session == session && p.state != 'Z' {
+			return true
+		}
+	}
+	return false
+}
+
+// terminal signals, or resizes, the terminal of a program if it is relayed.
+func (s *server) terminal(m *message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.byID[m.about]
+	if p == nil || p.ended {
+		return unix.ESRCH
+	}
+	if p.relay == nil {
+		return unix.ENOTTY
+	}
+	if sig := m.num(0); sig > 0 {
+		return p.relay.signal(syscall.Signal(sig))
+	}
+	return p.relay.resize(uint16(m.num(1)), uint16(m.num(2)))
 }
 
 // signal sends a signal to the program itself.

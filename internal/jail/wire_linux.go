@@ -17,11 +17,12 @@ type kind byte
 
 const (
 	// To the first process.
-	msgHello  kind = iota + 1 // see hello; descriptor: /dev/pts of the host, if it has one
-	msgStart                  // nums: tty, arguments, then 1 or 0 for each descriptor; strs: path, dir, args…, env…; descriptors: those with 1
-	msgSignal                 // nums: signal
-	msgKill                   // the tree of the program
-	msgProbe                  // strs: canary path
+	msgHello    kind = iota + 1 // see hello; descriptor: /dev/pts of the host, if it has one
+	msgStart                    // nums: tty (2: to be relayed), arguments, how a relayed terminal is set up, then 1 or 0 for each descriptor; strs: path, dir, args…, env…; descriptors: those with 1
+	msgSignal                   // nums: signal
+	msgKill                     // the tree of the program
+	msgProbe                    // strs: canary path
+	msgTerminal                 // nums: a signal for the foreground of its terminal, or 0, rows, columns
 
 	// From the first process.
 	msgReady   // the handshake is done; descriptors: a pidfd of the first process, its mount namespace and the proxy's listener, where they were asked for
@@ -29,7 +30,7 @@ const (
 	msgStarted // nums: pid
 	msgFailed  // nums: stage, errno; strs: what
 	msgExited  // nums: wait status
-	msgDone    // nums: errno; the answer to msgSignal, msgKill and msgProbe; strs: findings
+	msgDone    // nums: errno; the answer to msgSignal, msgKill, msgTerminal and msgProbe; strs: findings
 )
 
 // protocol changes with every change of the messages; it can only differ from
