@@ -52,6 +52,18 @@ func (p *Process) Pid() int { return p.p.Pid() }
 // Signal sends a signal to the program itself.
 func (p *Process) Signal(s os.Signal) error { return p.p.Signal(s) }
 
+// Relayed reports whether the program's terminal is another than Cmd.TTY, with what
+// goes through it copied, as where jails have a kernel of their own. Signals that
+// are sent to the one by way of its master, and its sizes, do not reach the other:
+// SignalTerminal and ResizeTerminal do.
+func (p *Process) Relayed() bool { return p.p.Relayed() }
+
+// SignalTerminal sends a signal to the foreground processes of a relayed terminal.
+func (p *Process) SignalTerminal(s os.Signal) error { return p.p.SignalTerminal(s) }
+
+// ResizeTerminal changes the size of a relayed terminal.
+func (p *Process) ResizeTerminal(rows, cols int) error { return p.p.ResizeTerminal(rows, cols) }
+
 // Kill kills the program and everything it started, except what detached
 // itself completely; that ends with the session.
 func (p *Process) Kill() error { return p.p.Kill() }

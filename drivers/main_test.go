@@ -52,6 +52,7 @@ func run(m *testing.M) (status int) {
 type level struct {
 	name   string
 	driver sandbox.Driver
+	lacks  map[string]string // what cannot be tested at it, and why
 }
 
 func dockerLevel(t testing.TB) level {
@@ -59,7 +60,7 @@ func dockerLevel(t testing.TB) level {
 	if dockerHost == "" {
 		t.Skipf("SKIPPED: %s", noDocker)
 	}
-	return level{"docker", docker.Driver(docker.Config{Host: dockerHost})}
+	return level{"docker", docker.Driver(docker.Config{Host: dockerHost}), nil}
 }
 
 func gvisorLevel(t testing.TB) level {
@@ -67,7 +68,12 @@ func gvisorLevel(t testing.TB) level {
 	if _, err := exec.LookPath("runsc"); err != nil || os.Geteuid() != 0 {
 		t.Skipf("SKIPPED: gVisor needs runsc and root: %v (apt-get install runsc)", err)
 	}
-	return level{"gvisor", gvisor.Driver(gvisor.Config{Platform: "ptrace"})}
+	return level{"gvisor", gvisor.Driver(gvisor.Config{Platform: "ptrace"}), map[string]string{
+		"/dev/tty":                       "gVisor of 2022 has no controlling terminal to open by that name",
+		"EOF":                            "gVisor of 2022 does not know the terminal's end-of-file character",
+		"after it the shell is the same": "gVisor of 2022 does not tell what is in the foreground: the shell is killed instead of interrupted",
+		"egress":                         "sockets cannot be passed out of gVisor",
+	}}
 }
 
 // eachLevel runs f for every driver.

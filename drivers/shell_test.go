@@ -22,7 +22,8 @@ func TestShell(t *testing.T) {
 		}{
 			{"output", bash.RunInput{Command: "echo hi; echo err >&2"}, bash.RunOutput{Stdout: "hi\nerr\n"}},
 			{"a terminal", bash.RunInput{Command: "test -t 0 && test -t 1 && stty size"}, bash.RunOutput{Stdout: "40 160\n"}},
-			{"standard streams by name", bash.RunInput{Command: "echo a >/dev/stdout; echo b >/dev/stderr; echo c >/dev/tty"}, bash.RunOutput{Stdout: "a\nb\nc\n"}},
+			{"standard streams by name", bash.RunInput{Command: "echo a >/dev/stdout; echo b >/dev/stderr"}, bash.RunOutput{Stdout: "a\nb\n"}},
+			{"/dev/tty", bash.RunInput{Command: "echo c >/dev/tty"}, bash.RunOutput{Stdout: "c\n"}},
 			{"home", bash.RunInput{Command: "pwd; echo $HOME; whoami"}, bash.RunOutput{Stdout: "/workspace\n/workspace\nagent\n"}},
 			{"cd stays", bash.RunInput{Command: "mkdir -p a/b && cd a/b; X=1"}, bash.RunOutput{Cwd: "/workspace/a/b"}},
 			{"variables stay", bash.RunInput{Command: "pwd; echo $X"}, bash.RunOutput{Stdout: "/workspace/a/b\n1\n", Cwd: "/workspace/a/b"}},
@@ -31,9 +32,16 @@ func TestShell(t *testing.T) {
 			{"still runs, and is killed", bash.RunInput{Command: "kill -0 $(cat job) && kill %1; wait %1 2>/dev/null; echo $?"}, bash.RunOutput{Stdout: "143\n"}},
 			{"time-out", bash.RunInput{Command: "echo so far; sleep 100", Timeout: 1}, bash.RunOutput{Stdout: "so far\n", ExitCode: -1, TimedOut: true}},
 			{"after it the shell is the same", bash.RunInput{Command: "echo $X"}, bash.RunOutput{Stdout: "1\n"}},
-			{"much output", bash.RunInput{Command: "seq 100000 | wc -c; seq 60000 >/dev/tty"}, bash.RunOutput{Stdout: "588895\n" + numbers(60000)}},
+			{"much output", bash.RunInput{Command: "seq 100000 | wc -c; seq 60000"}, bash.RunOutput{Stdout: "588895\n" + numbers(60000)}},
 			{"exit", bash.RunInput{Command: "exit 4"}, bash.RunOutput{ExitCode: 4, Restarted: true}},
 		} {
+			if why := l.lacks[tt.name]; why != "" {
+				t.Logf("SKIPPED %s: %s", tt.name, why)
+				continue
+			}
+			if tt.want.TimedOut {
+				tt.want.Restarted = l.lacks["after it the shell is the same"] != ""
+			}
 			if tt.want.Cwd == "" {
 				tt.want.Cwd = "/workspace"
 			}
@@ -75,20 +83,24 @@ func TestPrograms(t *testing.T) {
 			}
 			all, since = all+out.Output, out.Next
 		}
-		if _, err := b.sh.Input.Call(ctx, b.w, bash.InputInput{ID: st.ID, EOF: true}); err != nil {
-			t.Fatal(err)
-		}
-		for {
-			out, err := b.sh.Output.Call(ctx, b.w, bash.OutputInput{ID: st.ID, Since: since, Wait: 10})
-			if err != nil {
+		if why := l.lacks["EOF"]; why != "" {
+			t.Logf("SKIPPED typing an end of file: %s", why)
+		} else {
+			if _, err := b.sh.Input.Call(ctx, b.w, bash.InputInput{ID: st.ID, EOF: true}); err != nil {
 				t.Fatal(err)
 			}
-			all, since = all+out.Output, out.Next
-			if !out.Running {
-				if *out.ExitCode != 3 || !strings.HasSuffix(all, "over\r\n") {
-					t.Errorf("exit code %d after %q, want 3 after over", *out.ExitCode, all)
+			for {
+				out, err := b.sh.Output.Call(ctx, b.w, bash.OutputInput{ID: st.ID, Since: since, Wait: 10})
+				if err != nil {
+					t.Fatal(err)
 				}
-				break
+				all, since = all+out.Output, out.Next
+				if !out.Running {
+					if *out.ExitCode != 3 || !strings.HasSuffix(all, "over\r\n") {
+						t.Errorf("exit code %d after %q, want 3 after over", *out.ExitCode, all)
+					}
+					break
+				}
 			}
 		}
 		st, err = b.sh.Start.Call(ctx, b.w, bash.StartInput{Command: "trap '' TERM; while :; do sleep 1; done"})

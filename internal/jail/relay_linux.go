@@ -306,13 +306,14 @@ func (r *relay) resize(rows, cols uint16) error {
 	return unix.IoctlSetWinsize(r.master, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
 }
 
-// signal sends a signal to the foreground group of the program's terminal.
-func (r *relay) signal(sig unix.Signal) error {
+// signal sends a signal to the foreground group of the terminal, which is not to be
+// that of its own program where the signal kills.
+func (r *relay) signal(sig unix.Signal, own int) error {
 	group, err := unix.IoctlGetInt(r.master, unix.TIOCGPGRP)
 	if err != nil {
 		return err
 	}
-	if group <= 1 {
+	if group <= 1 || group == own && sig == unix.SIGKILL {
 		return unix.ESRCH
 	}
 	return unix.Kill(-group, sig)

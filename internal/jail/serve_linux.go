@@ -418,7 +418,7 @@ func (s *server) terminal(m *message) error {
 		return unix.ENOTTY
 	}
 	if sig := m.num(0); sig > 0 {
-		return p.relay.signal(syscall.Signal(sig))
+		return p.relay.signal(syscall.Signal(sig), p.pid)
 	}
 	return p.relay.resize(uint16(m.num(1)), uint16(m.num(2)))
 }

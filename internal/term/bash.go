@@ -244,6 +244,10 @@ func (b *bash) close() error {
 // killForeground ends, by SIGKILL, what the current command runs in the
 // foreground, but not the shell.
 func (b *bash) killForeground(t *tty) {
+	if r := relayed(b.proc); r != nil {
+		_ = r.SignalTerminal(unix.SIGKILL) // never of the shell
+		return
+	}
 	group, shell := t.foreground()
 	if group <= 1 || shell <= 1 {
 		return // not visible from here
@@ -267,6 +271,16 @@ func (b *bash) killForeground(t *tty) {
 			}
 		}
 	}
+}
+
+// interrupt sends SIGINT to the foreground of the terminal. If that ends nothing,
+// stronger means follow.
+func (b *bash) interrupt(t *tty) {
+	if r := relayed(b.proc); r != nil {
+		_ = r.SignalTerminal(unix.SIGINT)
+		return
+	}
+	_ = t.signal(unix.SIGINT)
 }
 
 // notes keeps what bash says aside: the last of it, for the case that it ends,

@@ -313,6 +313,11 @@ func (p *Program) Resize(rows, cols int) error {
 		if err := p.term.resize(rows, cols); err != nil {
 			return err
 		}
+		if r := relayed(p.proc); r != nil {
+			if err := r.ResizeTerminal(rows, cols); err != nil {
+				return err
+			}
+		}
 	}
 	p.screen.resize(rows, cols)
 	return nil

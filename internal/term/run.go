@@ -414,7 +414,7 @@ func (r *run) end(next *time.Timer) {
 	switch r.step {
 	case running:
 		r.step = interrupted
-		_ = s.term.signal(unix.SIGINT)
+		s.bash.interrupt(s.term)
 		next.Reset(s.o.Grace)
 	case interrupted, killing:
 		if r.step == killing && time.Since(r.killing) > killLimit {
@@ -426,7 +426,7 @@ func (r *run) end(next *time.Timer) {
 		}
 		// Repeatedly, because a list or a loop goes on to its next command.
 		s.bash.killForeground(s.term)
-		_ = s.term.signal(unix.SIGINT) // for the shell, when it has taken the terminal back
+		s.bash.interrupt(s.term) // for the shell, when it has taken the terminal back
 		next.Reset(killLimit / 10)
 	case ending:
 	}

@@ -37,6 +37,23 @@ type Process interface {
 	Pid() int // as the host sees it; 0: unknown
 }
 
+// Relayed is a [Process] whose terminal may be another one than it was given, with
+// what goes through it copied. Then neither signals nor sizes reach it through the
+// host's.
+type Relayed interface {
+	Relayed() bool
+	SignalTerminal(os.Signal) error
+	ResizeTerminal(rows, cols int) error
+}
+
+// relayed returns p as one that is relayed, nil if it is not.
+func relayed(p Process) Relayed {
+	if r, ok := p.(Relayed); ok && r.Relayed() {
+		return r
+	}
+	return nil
+}
+
 // StartFunc starts a process. The context covers the start only.
 type StartFunc func(ctx context.Context, s Spec) (Process, error)
 
