@@ -44,6 +44,11 @@ type Tools struct {
 
 // Register adds the backend and its tools to r. Faults are recorded in r.
 func Register(r *sandbox.Registry, cfg Config) Tools {
+	tools, _ := register(r, cfg)
+	return tools
+}
+
+func register(r *sandbox.Registry, cfg Config) (Tools, *sandbox.Binding[*session]) {
 	if cfg.Name == "" {
 		cfg.Name = "browser"
 	}
@@ -91,7 +96,7 @@ func Register(r *sandbox.Registry, cfg Config) Tools {
 		Route:        plain(b, "route", routeText, 0, (*session).route),
 		Resize:       plain(b, "resize", resizeText, 0, (*session).resize),
 		Emulate:      plain(b, "emulate", emulateText, 0, (*session).emulate),
-	}
+	}, b
 }
 
 // traits of a tool.

@@ -93,7 +93,10 @@ func (e belief) commands(size Size) []command {
 	if e.locale != "" || e.touched {
 		cmds = append(cmds, cmd(emulate.SetLocaleOverride, emulate.SetLocaleOverrideParams{Locale: strings.ReplaceAll(e.locale, "-", "_")}))
 	}
-	if e.timezone != "" || e.touched {
+	if e.touched { // a second one is not checked unless the first is taken back
+		cmds = append(cmds, cmd(emulate.SetTimezoneOverride, emulate.SetTimezoneOverrideParams{}))
+	}
+	if e.timezone != "" {
 		cmds = append(cmds, cmd(emulate.SetTimezoneOverride, emulate.SetTimezoneOverrideParams{TimezoneID: e.timezone}))
 	}
 	if len(e.headers) > 0 || e.touched {

@@ -34,10 +34,11 @@ type site struct {
 // env is what the tests of this package share: one sandbox with one browser, and
 // one web server.
 type shared struct {
-	sb    *sandbox.Sandbox
-	tools browser.Tools
-	site  *site
-	end   []func()
+	sb     *sandbox.Sandbox
+	tools  browser.Tools
+	faults browser.Faults
+	site   *site
+	end    []func()
 }
 
 var (
@@ -67,7 +68,7 @@ func box(t testing.TB) *shared {
 	t.Helper()
 	sharedOnce.Do(func() {
 		s := &shared{site: newSite()}
-		s.sb, s.tools = newSandbox(t, browser.Config{}, policy)
+		s.sb, s.tools, s.faults = newSandbox(t, browser.Config{}, policy)
 		s.end = append(s.end, func() { s.sb.Shutdown(context.Background()) })
 		sharedBox = s
 	})
@@ -77,10 +78,10 @@ func box(t testing.TB) *shared {
 	return sharedBox
 }
 
-func newSandbox(t testing.TB, cfg browser.Config, confine sandbox.Confinement) (*sandbox.Sandbox, browser.Tools) {
+func newSandbox(t testing.TB, cfg browser.Config, confine sandbox.Confinement) (*sandbox.Sandbox, browser.Tools, browser.Faults) {
 	t.Helper()
 	var reg sandbox.Registry
-	tools := browser.Register(&reg, cfg)
+	tools, faults := browser.RegisterWithFaults(&reg, cfg)
 	var log *slog.Logger
 	if os.Getenv("BROWSER_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -89,7 +90,7 @@ func newSandbox(t testing.TB, cfg browser.Config, confine sandbox.Confinement) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sb, tools
+	return sb, tools, faults
 }
 
 func newSite() *site {
@@ -129,10 +130,12 @@ type user struct {
 	bt browser.Tools
 }
 
-func newUser(t testing.TB, config string) *user {
+func newUser(t testing.TB, config string) *user { t.Helper(); return newUserAs(t, "user", config) }
+
+func newUserAs(t testing.TB, name, config string) *user {
 	t.Helper()
 	b := box(t)
-	u := &user{t, b, b.sb.Worker(t.Name()), b.tools}
+	u := &user{t, b, b.sb.Worker(t.Name() + " " + name), b.tools}
 	o := sandbox.SessionOptions{}
 	if config != "" {
 		o.Config = json.RawMessage(config)

@@ -216,9 +216,12 @@ func (s *session) awake(ctx context.Context) (*tab, error) {
 		return nil, err
 	}
 	t.mu.Lock()
+	crashed, d := t.crashed, t.dialog
 	t.crashed, t.pendingNav = false, 0
-	d := t.dialog
 	t.mu.Unlock()
+	if crashed {
+		return t, nil // the browser gives it another process
+	}
 	for range 2 {
 		if d != nil {
 			// A script that goes on asking ends with its answer.
@@ -242,8 +245,7 @@ func (s *session) awake(ctx context.Context) (*tab, error) {
 	return fresh, nil
 }
 
-// ping reports whether the page answers. One that has crashed does not, and can be
-// left all the same.
+// ping reports whether the page answers.
 func (t *tab) ping(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()

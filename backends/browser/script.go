@@ -69,10 +69,17 @@ func (t *tab) evaluate(ctx context.Context, in EvaluateInput) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		ev, err := cdp.Call(ctx, l, runtime.Evaluate, runtime.EvaluateParams{
+		params := runtime.EvaluateParams{
 			Expression: in.Expression, UniqueContextID: id, ReturnByValue: ptr(true), AwaitPromise: ptr(true),
-			UserGesture: ptr(true), ReplMode: ptr(true), Silent: ptr(true),
-		})
+			UserGesture: ptr(true), Silent: ptr(true),
+		}
+		ev, err := cdp.Call(ctx, l, runtime.Evaluate, params)
+		if err == nil && ev.ExceptionDetails != nil && strings.HasPrefix(exceptionText(ev.ExceptionDetails), "SyntaxError: await is only valid") {
+			// Nothing ran. As on a console it may await; a promise that is the
+			// value would then not be.
+			params.ReplMode = ptr(true)
+			ev, err = cdp.Call(ctx, l, runtime.Evaluate, params)
+		}
 		return result(ev.Result, ev.ExceptionDetails, err)
 	}
 	at, err := t.locate(ctx, Element{Ref: in.Ref, Selector: in.Selector, Frame: in.Frame}, need{}, "")

@@ -32,14 +32,14 @@ type Cookie struct {
 
 // StorageState is what pages have stored, in the form that Playwright uses.
 type StorageState struct {
-	Cookies []Cookie        `json:"cookies"`
-	Origins []OriginStorage `json:"origins"`
+	Cookies []Cookie        `json:"cookies,omitzero"`
+	Origins []OriginStorage `json:"origins,omitzero"`
 }
 
 // OriginStorage is the local storage of one origin.
 type OriginStorage struct {
 	Origin       string `json:"origin"`
-	LocalStorage []Item `json:"localStorage"`
+	LocalStorage []Item `json:"localStorage,omitzero"`
 }
 
 // Item is an entry of local storage.

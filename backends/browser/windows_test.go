@@ -205,4 +205,3 @@ func TestPictures(t *testing.T) {
 		t.Errorf("pdf = %+v", out)
 	}
 }
-
