@@ -31,6 +31,10 @@ encode = json.encoder.c_make_encoder(None, None, json.encoder.encode_basestring,
 read, write, close, dup2, fstat, getpid, leave = os.read, os.write, os.close, os.dup2, os.fstat, os.getpid, os._exit
 set_signal, settrace, setprofile = _signal.signal, sys.settrace, sys.setprofile
 SIGINT = _signal.SIGINT
+# Signals whose handlers, set by cells, must not run in the middle of this
+# program. They wait until the next cell.
+SIGNALS = tuple(getattr(_signal, "SIG" + n) for n in "ALRM VTALRM PROF USR1 USR2 CHLD HUP TERM WINCH URG IO".split())
+set_mask, BLOCK, UNBLOCK = _signal.pthread_sigmask, _signal.SIG_BLOCK, _signal.SIG_UNBLOCK
 modules, cache = sys.modules, linecache.cache
 
 
@@ -160,14 +164,28 @@ def send(answer):
 def guard(fn, *args):
     """Calls fn, which a cell is behind, and returns its value and exception."""
     try:
-        State.running = True
         try:
+            State.running = True
+            set_mask(UNBLOCK, SIGNALS)
             return fn(*args), None
         finally:
             State.running = False
+            set_mask(BLOCK, SIGNALS)
     except BaseException as e:
         State.running = False
+        set_mask(BLOCK, SIGNALS)
         return None, e
+
+
+def settle():
+    """Lets handlers run for the signals that came between two cells."""
+    for _ in range(3):
+        try:
+            set_mask(UNBLOCK, SIGNALS)
+            set_mask(BLOCK, SIGNALS)
+            return
+        except BaseException:
+            pass
 
 
 def compile_cell(source, name):
@@ -305,6 +323,7 @@ def op_run(req):
     set_signal(SIGINT, on_interrupt)
     keep_loop()
     reset_peak()
+    settle()
     text, was_cut = None, False
     value, failed = guard(run_cell, source, name)
     settrace(None)
@@ -417,12 +436,15 @@ def idle():
         loop.add_reader(R, lambda: came.done() or came.set_result(None))
         try:
             State.running = True
+            set_mask(UNBLOCK, SIGNALS)
             loop.run_until_complete(came)
         finally:
             State.running = False
+            set_mask(BLOCK, SIGNALS)
             loop.remove_reader(R)
     except BaseException:
         State.running = False
+        set_mask(BLOCK, SIGNALS)
 
 
 def after_fork():
