@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/agentflow-go/sandbox/internal/egress"
@@ -123,4 +124,18 @@ func (p *envProxy) stop() {
 		delete(o.proxies, p)
 		o.mu.Unlock()
 	}
+}
+
+func (o *owner) sameEgress(other *owner) bool {
+	if o == other {
+		return true
+	}
+	if o == nil || other == nil || o.sb != other.sb || o.checks || other.checks {
+		return false
+	}
+	a, b := o.policyOf().Egress.Allow, other.policyOf().Egress.Allow
+	within := func(a, b []string) bool {
+		return !slices.ContainsFunc(a, func(host string) bool { return !slices.Contains(b, host) })
+	}
+	return within(a, b) && within(b, a)
 }

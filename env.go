@@ -88,6 +88,12 @@ func (e Env) Proxy(ctx context.Context, worker Env) (addr string, stop func(), e
 	return e.owner.proxyFor(ctx, worker.owner)
 }
 
+// SameEgress tells whether e and other have the same network policy: the same list,
+// and no Egress.Check of their own beside the sandbox's, as functions cannot be
+// compared. A process that serves several workers should serve only such that do,
+// so that nothing is won by a fault that lets one use another's [Env.Proxy].
+func (e Env) SameEgress(other Env) bool { return e.owner.sameEgress(other.owner) }
+
 // OOMKills returns how many of the processes that share the session's memory limit,
 // those of the worker's other sessions included, the kernel has killed so far
 // because that, or the host's memory, was exhausted. A tool compares it before

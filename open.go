@@ -64,6 +64,7 @@ func (sb *Sandbox) prepare(ws *workerState, b *backendEntry, o SessionOptions, t
 	} else {
 		s = sb.newSession(ws, b, cfg, conf)
 		s.apart = narrowsEgress(sb.opts.Confine, o.Confinement)
+		s.checks = o.Confinement != nil && o.Confinement.Egress.Check != nil
 	}
 	s.counted = true
 	s.temporary, s.compatible = temporary, b.reg == nil

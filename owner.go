@@ -22,6 +22,7 @@ type owner struct {
 	config json.RawMessage
 	conf   *Confinement // nil: the sandbox's
 	apart  bool         // conf lets less out than the sandbox's, so the network is not the worker's
+	checks bool         // conf has an Egress.Check of its own
 
 	mu       sync.Mutex     // guards the rest; held while a jail is made
 	jail     *jail.Jail     // nil: no program started yet

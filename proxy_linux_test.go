@@ -212,3 +212,39 @@ func TestSessionsOfAWorkerShareItsLoopback(t *testing.T) {
 		t.Errorf("the equal session: %q", got)
 	}
 }
+
+func TestSameEgress(t *testing.T) {
+	t.Parallel()
+	var reg sandbox.Registry
+	envs := map[string]sandbox.Env{}
+	sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "keep"}, sandbox.BackendFuncs[sandbox.Env]{
+		OpenFunc: func(_ context.Context, env sandbox.Env) (sandbox.Env, error) { envs[env.Worker] = env; return env, nil },
+	})
+	sb := newSandbox(t, &reg, sandbox.Options{Confine: confined("a.example", "b.example")})
+	for name, allow := range map[string][]string{
+		"all": nil, "all, listed": {"b.example", "a.example"}, "a": {"a.example"}, "a again": {"a.example", "a.example"}, "b": {"b.example"}, "none": {},
+	} {
+		envOf(t, sb, name, envs, allow)
+	}
+	for _, worker := range []string{"checked", "checked too"} {
+		c := sandbox.Confinement{Egress: sandbox.Egress{Check: func(context.Context, sandbox.Dial) error { return nil }}}
+		if _, err := sb.Worker(worker).CreateSession(t.Context(), "keep", sandbox.SessionOptions{Confinement: &c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same := [][]string{{"all", "all, listed"}, {"a", "a again"}, {"b"}, {"none"}, {"checked"}, {"checked too"}}
+	for i, as := range same {
+		for j, bs := range same {
+			for _, a := range as {
+				for _, b := range bs {
+					if got, want := envs[a].SameEgress(envs[b]), i == j; got != want {
+						t.Errorf("%s and %s are the same: %v, want %v", a, b, got, want)
+					}
+				}
+			}
+		}
+	}
+	if (sandbox.Env{}).SameEgress(envs["all"]) || envs["all"].SameEgress(sandbox.Env{}) {
+		t.Error("an Env of no sandbox has the policy of one")
+	}
+}
