@@ -111,13 +111,17 @@ const (
 func plain[In, Out any](b *sandbox.Binding[*session], name, text string, has traits, do func(*session, context.Context, In) (Out, error)) *sandbox.Tool[In, Out] {
 	return sandbox.AddSessionTool(b, sandbox.ToolSpec{
 		Name: name, Description: text, ReadOnly: has&readOnly != 0, Concurrent: has&concurrent != 0,
-	}, sandbox.Method(do))
+	}, func(ctx context.Context, _ sandbox.Call, s *session, in In) (Out, error) {
+		out, err := do(s, ctx, in)
+		return out, s.explain(ctx, err)
+	})
 }
 
 // called registers a method that tells of its call.
 func called[In, Out any](b *sandbox.Binding[*session], name, text string, do func(*session, context.Context, sandbox.Call, In) (Out, error)) *sandbox.Tool[In, Out] {
 	return sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: name, Description: text}, func(ctx context.Context, call sandbox.Call, s *session, in In) (Out, error) {
-		return do(s, ctx, call, in)
+		out, err := do(s, ctx, call, in)
+		return out, s.explain(ctx, err)
 	})
 }
 

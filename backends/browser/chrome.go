@@ -69,6 +69,8 @@ type chrome struct {
 	conn  *conn
 	proc  *sandbox.Process // nil: somebody else's
 	ended chan struct{}    // closed once the process is gone
+	told  chan struct{}    // closed once the sessions know that
+	why   error            // the browser ended; set before told is closed
 
 	stopping atomic.Bool
 
@@ -107,7 +109,7 @@ func startChrome(ctx context.Context, env sandbox.Env, cfg Config) (*chrome, err
 		files.close()
 		return nil, err
 	}
-	c := &chrome{proc: proc, ended: make(chan struct{}), sessions: map[cdp.BrowserContextID]*session{}}
+	c := &chrome{proc: proc, ended: make(chan struct{}), told: make(chan struct{}), sessions: map[cdp.BrowserContextID]*session{}}
 	tr := chromedp.NewPipeConn(&boundedReader{ReadCloser: files.r}, files.w)
 	c.conn = newConn(tr, c.event)
 	go func() {
@@ -136,7 +138,7 @@ func connectChrome(ctx context.Context, url string) (*chrome, error) {
 	if err != nil {
 		return nil, sandbox.Errorf(sandbox.ErrDependency, "remote browser: %w", err)
 	}
-	c := &chrome{ended: make(chan struct{}), sessions: map[cdp.BrowserContextID]*session{}}
+	c := &chrome{ended: make(chan struct{}), told: make(chan struct{}), sessions: map[cdp.BrowserContextID]*session{}}
 	c.conn = newConn(tr, c.event)
 	go func() {
 		<-c.conn.done
@@ -203,6 +205,8 @@ func (c *chrome) watch() {
 	for _, s := range sessions {
 		s.lost(err)
 	}
+	c.why = err
+	close(c.told)
 }
 
 // event handles what the browser itself tells.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,8 @@ type site struct {
 	url   string // http://127.0.0.1:port
 	other string // http://127.0.0.2:port
 	mux   *http.ServeMux
+
+	running atomic.Pointer[chan struct{}] // told of each request of /running
 }
 
 // env is what the tests of this package share: one sandbox with one browser, and
@@ -47,6 +50,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		child()
+		return
+	}
 	code := m.Run()
 	if sharedBox != nil {
 		for i := len(sharedBox.end) - 1; i >= 0; i-- {
@@ -118,6 +125,7 @@ func newSite() *site {
 			s.other = srv.URL
 		}
 	}
+	s.mux.HandleFunc("/running", func(http.ResponseWriter, *http.Request) { *s.running.Load() <- struct{}{} })
 	s.mux.HandleFunc("/other", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, s.other) })
 	return s
 }

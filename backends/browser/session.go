@@ -140,6 +140,25 @@ func (s *session) lost(err error) {
 	s.lostOnce.Do(func() { s.env.Load().Lost(err) })
 }
 
+// explain returns the error of a call: that the session is lost, if that is why.
+func (s *session) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-s.chrome.conn.done:
+	default:
+		return err
+	}
+	// The engine knows first, so that the next call gets another session.
+	select {
+	case <-s.chrome.told:
+		return sandbox.Errorf(sandbox.ErrSessionLost, "%w", s.chrome.why)
+	case <-ctx.Done():
+		return err
+	}
+}
+
 // arrived makes a page that was attached one of the session's. It is called by
 // the connection's reader.
 func (s *session) arrived(t *tab, info *target.Info) {

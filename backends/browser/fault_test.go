@@ -1,0 +1,282 @@
+package browser_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/backends/browser"
+)
+
+// chromes returns the processes of Chromium that descend from another.
+func chromes(t *testing.T, below int) []int {
+	t.Helper()
+	var pids []int
+	dirs, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parents := map[int]int{}
+	names := map[int]string{}
+	for _, file := range dirs {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			continue // it ended
+		}
+		open, end := strings.IndexByte(string(raw), '('), strings.LastIndexByte(string(raw), ')')
+		if open < 0 || end < open {
+			continue
+		}
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(raw[:open])))
+		fields := strings.Fields(string(raw[end+1:]))
+		if len(fields) < 2 || fields[0] == "Z" {
+			continue
+		}
+		parents[pid], _ = strconv.Atoi(fields[1])
+		names[pid] = string(raw[open+1 : end])
+	}
+	for pid, name := range names {
+		if !strings.HasPrefix(name, "chromium") && !strings.HasPrefix(name, "chrome") && !strings.HasPrefix(name, "headless") {
+			continue
+		}
+		for p := pid; p > 1; p = parents[p] {
+			if p == below {
+				pids = append(pids, pid)
+				break
+			}
+		}
+	}
+	return pids
+}
+
+func TestKilledBrowser(t *testing.T) {
+	t.Parallel()
+	site := newSite()
+	sb, tools, faults := newSandbox(t, browser.Config{}, policy)
+	t.Cleanup(func() { sb.Shutdown(context.Background()) })
+	const n = 10
+	workers := make([]*sandbox.Worker, n)
+	ids := make([]string, n)
+	var wg sync.WaitGroup
+	for i := range workers {
+		workers[i] = sb.Worker(fmt.Sprint("w", i))
+		wg.Go(func() {
+			info, err := workers[i].CreateSession(t.Context(), "browser", sandbox.SessionOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+			ids[i] = info.ID
+			if _, err := tools.Goto.Call(t.Context(), workers[i], browser.GotoInput{URL: site.url + "/form.html"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	// Each call runs: the page tells the test's server.
+	running := make(chan struct{}, n)
+	site.running.Store(&running)
+	errs := make([]error, n)
+	for i := range workers {
+		wg.Go(func() {
+			_, errs[i] = tools.Evaluate.Call(t.Context(), workers[i], browser.EvaluateInput{Expression: "fetch('/running').then(() => new Promise(() => 0))", Timeout: 60})
+		})
+	}
+	for range n {
+		select {
+		case <-running:
+		case <-time.After(30 * time.Second):
+			t.Fatal("the calls do not run")
+		}
+	}
+	begin := time.Now()
+	faults.Kill.Call(t.Context(), workers[0], struct{}{}) // ends with its session, too
+	wg.Wait()
+	t.Logf("all calls had failed after %v", time.Since(begin))
+	for i, err := range errs {
+		if !errors.Is(err, sandbox.ErrSessionLost) || !strings.Contains(err.Error(), "the browser ended") {
+			t.Errorf("call %d: error %v (code %d), want a lost session and why", i, err, sandbox.CodeOf(err))
+		}
+	}
+	for i, w := range workers {
+		resp := w.Execute(t.Context(), "browser:goto", map[string]any{"url": site.url + "/form.html"})
+		if resp.Err != nil || resp.Meta.Expired != ids[i] || !resp.Meta.Temporary {
+			t.Errorf("call %d after the loss: %v, %+v; want it in a new session that says what became of %s", i, resp.Err, resp.Meta, ids[i])
+		}
+	}
+}
+
+// TestMain's other life: a program with a browser that is killed.
+const childEnv = "BROWSER_TEST_CHILD"
+
+func child() {
+	var reg sandbox.Registry
+	tools := browser.Register(&reg, browser.Config{})
+	sb, err := sandbox.New(sandbox.Options{Registry: &reg, Confine: policy})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	w := sb.Worker("w")
+	if _, err := w.CreateSession(context.Background(), "browser", sandbox.SessionOptions{}); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	out, err := tools.Evaluate.Call(context.Background(), w, browser.EvaluateInput{Expression: "1 + 1"})
+	fmt.Println("ready", out.Result, err)
+	if os.Getenv(childEnv) == "shutdown" {
+		sb.Shutdown(context.Background())
+		return
+	}
+	select {}
+}
+
+func TestEndOfTheProgram(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"kill", "shutdown"} {
+		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^$")
+		tmp := t.TempDir()
+		cmd.Env = append(os.Environ(), childEnv+"="+how, "TMPDIR="+tmp)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 200)
+		n, _ := out.Read(buf)
+		if got := string(buf[:n]); got != "ready 2 <nil>\n" {
+			t.Fatalf("the program says %q", got)
+		}
+		all := chromes(t, cmd.Process.Pid)
+		if how == "kill" {
+			if len(all) < 3 {
+				t.Errorf("processes of Chromium: %v, want some", all)
+			}
+			cmd.Process.Kill()
+		}
+		cmd.Wait()
+		// The kernel ends them, each in its time.
+		deadline := time.Now().Add(20 * time.Second)
+		for _, pid := range all {
+			for exists(pid) {
+				if time.Now().After(deadline) {
+					t.Errorf("%s: process %d is left", how, pid)
+					break
+				}
+				exec.CommandContext(t.Context(), "tail", "--pid", strconv.Itoa(pid), "-f", "/dev/null").Run()
+			}
+		}
+		// What is left is the data directory of a killed program, which the next
+		// sweeps; no profile is in it, since that was in the jail's memory.
+		filepath.WalkDir(tmp, func(path string, d os.DirEntry, err error) error {
+			if err == nil && (strings.Contains(path, "profile") || strings.Contains(path, "hromium")) {
+				t.Errorf("%s: %s is left", how, path)
+			}
+			return nil
+		})
+	}
+}
+
+func exists(pid int) bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(raw), ") Z ")
+}
+
+func TestBrowserPerWorker(t *testing.T) {
+	t.Parallel()
+	site := newSite()
+	sb, tools, faults := newSandbox(t, browser.Config{Isolation: browser.PerWorker}, policy)
+	t.Cleanup(func() { sb.Shutdown(context.Background()) })
+	a, b := &user{t, &shared{site: site}, sb.Worker("a"), tools}, &user{t, &shared{site: site}, sb.Worker("b"), tools}
+	for _, u := range []*user{a, b} {
+		if _, err := u.w.CreateSession(t.Context(), "browser", sandbox.SessionOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		u.open("/files.html")
+		do(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Small file"}})
+		got := do(u, u.bt.Downloads, browser.DownloadsInput{Wait: 20}).Downloads
+		if len(got) != 1 || got[0].Path != "downloads/data.txt" {
+			t.Fatalf("downloads = %+v", got)
+		}
+		do(u, u.bt.Upload, browser.UploadInput{Element: el("#one"), Paths: []string{"downloads/data.txt"}})
+		do(u, u.bt.WaitFor, browser.WaitInput{Text: "one data.txt 5"})
+	}
+	refused(a, a.bt.Goto, browser.GotoInput{URL: "http://example.com/"}, sandbox.ErrDenied, "rule: allow list")
+	if _, err := faults.Kill.Call(t.Context(), a.w, struct{}{}); err != nil && !errors.Is(err, sandbox.ErrSessionLost) {
+		t.Error(err)
+	}
+	if out := b.open("/form.html"); out.Title != "Order" {
+		t.Errorf("the other worker's browser after the first's end: %+v", out)
+	}
+	if err := b.w.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPooledSessions(t *testing.T) {
+	t.Parallel()
+	site := newSite()
+	sb, tools, _ := newSandbox(t, browser.Config{Pool: 1}, policy)
+	t.Cleanup(func() { sb.Shutdown(context.Background()) })
+	if err := sb.Start(t.Context(), "browser"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		u := &user{t, &shared{site: site}, sb.Worker(fmt.Sprint(i)), tools}
+		if _, err := u.w.CreateSession(t.Context(), "browser", sandbox.SessionOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		u.open("/form.html")
+		if out := do(u, u.bt.Screenshot, browser.ScreenshotInput{Path: "a.png"}); out.ImagePath != "a.png" {
+			t.Errorf("screenshot = %s", out.ImagePath)
+		}
+		refused(u, u.bt.Goto, browser.GotoInput{URL: "http://example.com/"}, sandbox.ErrDenied, "rule: allow list")
+	}
+}
+
+func TestHundredActionsInThreeTabs(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "")
+	for i := range 3 {
+		if i > 0 {
+			do(u, u.bt.Tabs, browser.TabsInput{Action: "new"})
+		}
+		u.open("/form.html")
+	}
+	want := [3]string{}
+	notes := [3]int{}
+	for n := range 33 {
+		i := n % 3
+		do(u, u.bt.Tabs, browser.TabsInput{Action: "switch", Index: &i})
+		want[i] = fmt.Sprintf("%s%d,", want[i], n)
+		do(u, u.bt.Type, browser.TypeInput{Named: browser.Named{Label: "Note"}, Text: fmt.Sprint(n, ",")})
+		if n%2 == 0 {
+			do(u, u.bt.Check, browser.CheckInput{Element: browser.Element{Text: "Cheese"}, Checked: ptr(notes[i]%2 == 0)})
+			notes[i]++
+		} else {
+			do(u, u.bt.Fill, browser.FillInput{Named: browser.Named{Label: "Name"}, Text: fmt.Sprint("tab ", i, " at ", n)})
+		}
+	}
+	for i := range 3 {
+		do(u, u.bt.Tabs, browser.TabsInput{Action: "switch", Index: &i})
+		got := u.eval("[document.querySelector('textarea').value, document.querySelector('[name=top]').checked, document.querySelector('[name=name]').value]").([]any)
+		raw, _ := json.Marshal(got)
+		if got[0] != want[i] || got[1] != (notes[i]%2 == 1) || !strings.HasPrefix(got[2].(string), fmt.Sprint("tab ", i)) {
+			t.Errorf("tab %d holds %s, want %q and %v", i, raw, want[i], notes[i]%2 == 1)
+		}
+	}
+}
