@@ -16,6 +16,7 @@ import json
 import linecache
 import os
 import sys
+from resource import getrusage
 
 MAIN = sys.modules["__main__"].__dict__
 PID = os.getpid()
@@ -373,14 +374,7 @@ def reset_peak():
 
 def memory():
     """Returns the most memory resident during the cell, in bytes."""
-    try:
-        with open("/proc/self/status", "rb") as f:
-            for line in f:
-                if line.startswith(b"VmHWM:"):
-                    return int(line.split()[1]) << 10
-    except Exception:
-        pass
-    return 0
+    return getrusage(0).ru_maxrss << 10
 
 
 # ----- variables -----
