@@ -25,6 +25,31 @@ type hello struct {
 // namespace's real name has a colon and a number.
 const anyNamespace = "any"
 
+// hello is what the first process is told.
+func (j *Jail) hello() *hello {
+	l, t := j.policy.Limits, &j.h.traits
+	h := &hello{
+		home: j.home, confined: !t.Unconfined,
+		files: limitValue(l.Files, DefaultFiles), processes: limitValue(l.Processes, DefaultProcesses),
+		nested: j.nested, ptrace: j.policy.Ptrace, probing: j.policy.probing,
+		proxy: j.policy.Proxy != nil && j.net == nil, network: j.net.String(), pidfd: !t.NoPidfd,
+		mounts: t.NoBounds && j.h.unbounded == nil,
+	}
+	if t.Unconfined {
+		h.files, h.processes = -1, -1
+		return h
+	}
+	h.uid, h.gid = UID, GID
+	if t.HostUser {
+		h.uid, h.gid = j.policy.Identity.UID, j.policy.Identity.GID
+	}
+	h.writable, h.ownFiles = j.writable, t.OwnFiles
+	if h.otherKernel = t.OtherKernel; !h.otherKernel {
+		h.spaces = t.spaces(j.h.spaces)
+	}
+	return h
+}
+
 func (h *hello) message() message {
 	spaces := h.spaces
 	if len(spaces) != len(nsNames) {
