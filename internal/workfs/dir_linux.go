@@ -129,8 +129,33 @@ func (d *dir) openFile(name string, flags int, perm uint32) (*os.File, Info, err
 		}
 		return nil, Info{}, err
 	}
+	return regularFile(fd, name, flags)
+}
+
+// openFileBelow opens a regular file that elements without links lead to, for
+// reading, in one step. An error may only mean that a link is in the way.
+func (d *dir) openFileBelow(rel string) (*os.File, Info, error) {
+	if !d.hold() {
+		return nil, Info{}, ErrClosed
+	}
+	defer d.close()
+	fd, err := retry(func() (int, error) {
+		return unix.Openat2(d.fd, rel, &unix.OpenHow{
+			Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,
+			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+		})
+	})
+	if err != nil {
+		return nil, Info{}, err
+	}
+	return regularFile(fd, rel, 0)
+}
+
+// regularFile makes a file of a descriptor, or closes it.
+func regularFile(fd int, name string, flags int) (*os.File, Info, error) {
 	var st unix.Stat_t
-	if err = unix.Fstat(fd, &st); err == nil {
+	err := unix.Fstat(fd, &st)
+	if err == nil {
 		err = regular(info(&st).Mode)
 	}
 	if err == nil {

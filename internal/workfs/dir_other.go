@@ -78,6 +78,10 @@ func (d *dir) openFile(name string, flags int, perm uint32) (*os.File, Info, err
 	return f, info(st), nil
 }
 
+func (d *dir) openFileBelow(string) (*os.File, Info, error) {
+	return nil, Info{}, errors.ErrUnsupported // it would follow links
+}
+
 func (d *dir) lstat(name string) (Info, error) {
 	st, err := d.root.Lstat(d.join(name))
 	if err != nil {

@@ -109,6 +109,10 @@ func (t *Tree) open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f, info, err := t.root.openFileBelow(rel); err == nil {
+		info.Path = rel
+		return &File{f, info}, nil
+	}
 	pl, err := t.resolve(rel, resolution{follow: true})
 	if err != nil {
 		return nil, err
