@@ -6,6 +6,7 @@ package builtin
 import (
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/backends/bash"
+	"github.com/agentflow-go/sandbox/backends/browser"
 	"github.com/agentflow-go/sandbox/backends/code"
 	"github.com/agentflow-go/sandbox/backends/file"
 	"github.com/agentflow-go/sandbox/backends/workspace"
@@ -14,5 +15,5 @@ import (
 // Components returns the components of this module, in the order in which a
 // server without configuration file registers them.
 func Components() []sandbox.Component {
-	return []sandbox.Component{bash.Component(), code.Component(), file.Component(), workspace.Component()}
+	return []sandbox.Component{bash.Component(), browser.Component(), code.Component(), file.Component(), workspace.Component()}
 }
