@@ -104,10 +104,16 @@ type box struct {
 // newBox makes a sandbox at the level and a session of its worker.
 func (l level) newBox(t *testing.T, c sandbox.Confinement) *box {
 	t.Helper()
+	return l.newBoxIn(t, c, "")
+}
+
+// newBoxIn is newBox with a data directory.
+func (l level) newBoxIn(t *testing.T, c sandbox.Confinement, dir string) *box {
+	t.Helper()
 	var reg sandbox.Registry
 	sh := bash.Register(&reg, bash.Config{})
 	o := l.options(c)
-	o.Registry = &reg
+	o.Registry, o.DataDir = &reg, dir
 	sb, err := sandbox.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -30,6 +30,11 @@ npm              npm           installing packages for code
 perl             perl          programs in jails
 Xvfb             xvfb          programs in jails
 chromium-headless-shell chromium-headless-shell programs in jails with a sandbox of their own
+dockerd          docker.io     the driver docker
+containerd       containerd    the driver docker
+runc             runc          the driver docker
+iptables         iptables      the driver docker
+runsc            runsc         the driver gvisor
 /usr/lib/chromium/chrome-sandbox chromium-sandbox programs in jails with a sandbox of their own
 '
 

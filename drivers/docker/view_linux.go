@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"github.com/agentflow-go/sandbox/internal/gate"
 	"github.com/agentflow-go/sandbox/internal/jail"
@@ -77,7 +76,9 @@ func (e *engine) options(s *jail.Spec, door *gate.Door) client.ContainerCreateOp
 	workspace := bind(s.Binds[0].File.Name(), s.Binds[0].Inside, !s.Binds[0].Writable)
 	workspace.BindOptions.NonRecursive = true
 	mounts = append(mounts, workspace)
-	tmpfs := func(size int64) string { return "rw,nosuid,nodev,exec,mode=1777,size=" + strconv.FormatInt(size, 10) }
+	tmpfs := func(size int64) string {
+		return fmt.Sprintf("rw,nosuid,nodev,exec,mode=1777,size=%d,nr_inodes=%d", size, jail.MaxFiles(size))
+	}
 	entry := gate.ProgramName
 	host := &container.HostConfig{
 		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", AutoRemove: true,

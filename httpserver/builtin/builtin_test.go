@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/agentflow-go/sandbox"
@@ -42,6 +43,9 @@ func TestKeysAndClassesAreUnique(t *testing.T) {
 			}
 			seen[name] = true
 		}
+		if c.Kind == sandbox.KindDriver && c.Driver != nil && c.Register == nil {
+			continue
+		}
 		if c.Kind != sandbox.KindResource && c.Kind != sandbox.KindAPI || c.Register == nil {
 			t.Errorf("component %+v is not complete", c)
 		}
@@ -74,9 +78,42 @@ func FuzzComponentSettings(f *testing.F) {
 		for _, c := range builtin.Components() {
 			var r sandbox.Registry
 			s := sandbox.Section{Name: c.Key, Raw: []byte(raw)}
+			if c.Kind == sandbox.KindDriver {
+				if d, err := c.Driver(s); err == nil && d == nil {
+					t.Errorf("Driver of %s with %s makes none and says nothing", c.Key, raw)
+				}
+				continue
+			}
 			if err := c.Register(&r, s); err == nil && r.Err() != nil {
 				t.Errorf("Register of %s with %s accepts what the registry refuses: %v", c.Key, raw, r.Err())
 			}
 		}
 	})
+}
+
+func TestDriversComeWithTheFile(t *testing.T) {
+	t.Parallel()
+	known := builtin.Components()
+	for name, tt := range map[string]struct{ confinement, want string }{
+		"docker":            {`{"level": "docker"}`, ""},
+		"gvisor":            {`{"level": "gvisor", "drivers": {"gvisor": {"platform": "ptrace"}}}`, ""},
+		"settings unused":   {`{"drivers": {"docker": {"image": "debian:12"}}}`, ""},
+		"unknown setting":   {`{"drivers": {"docker": {"imag": "x"}}}`, "confinement.drivers.docker"},
+		"unknown driver":    {`{"drivers": {"podman": {}}}`, "confinement.drivers.podman: this program has no such driver"},
+		"unknown level":     {`{"level": "podman"}`, "confinement.level"},
+		"no object":         {`{"drivers": {"docker": "x"}}`, "confinement.drivers.docker: expected an object"},
+		"its level as well": {`{"level": "podman", "drivers": {"podman": {}}}`, "this program has no such driver"},
+	} {
+		c, err := sandbox.ParseConfig([]byte(`{"confinement": `+tt.confinement+`}`), func(string) (string, bool) { return "", false })
+		var o sandbox.Options
+		if err == nil {
+			o, err = c.Options(known...)
+		}
+		if tt.want == "" && (err != nil || o.Drivers["docker"] == nil || o.Drivers["gvisor"] == nil) {
+			t.Errorf("%s: drivers %v, %v; want both", name, o.Drivers, err)
+		}
+		if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+	}
 }

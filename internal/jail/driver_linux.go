@@ -224,3 +224,7 @@ func (t *Traits) spaces(own []string) []string {
 	}
 	return out
 }
+
+// MaxFiles is how many files a file system in memory of that many bytes is to have
+// at most.
+func MaxFiles(size int64) int64 { return maxFiles(size) }
