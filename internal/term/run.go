@@ -54,12 +54,12 @@ var (
 )
 
 const (
-	startLimit  = 10 * time.Second       // for bash to take a command
-	killLimit   = time.Second            // for bash to report after its children were killed
-	beginLimit  = 2 * time.Second        // for a command to begin
-	settleLimit = 3 * time.Second        // for bash to run an empty command
-	hearsay     = 50 * time.Millisecond  // for a report to overtake the prompt that follows it
-	healLimit   = 500 * time.Millisecond // the same to come after a healing
+	startLimit  = 10 * time.Second      // for bash to take a command
+	killLimit   = time.Second           // for bash to report after its children were killed
+	beginLimit  = 2 * time.Second       // for a command to begin
+	settleLimit = 3 * time.Second       // for bash to run an empty command
+	hearsay     = 50 * time.Millisecond // for a report to overtake the prompt that follows it
+	healLimit   = 3 * time.Second       // the same to come after a healing, with 40 others for each processor
 )
 
 func newRun(s *Shell, c Command, text string) *run {
