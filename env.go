@@ -64,7 +64,9 @@ func (e Env) StateDir() (string, error) { return e.owner.stateDir() }
 // runs when the session ends is killed.
 //
 // ctx bounds the start only. In Warmup the jail belongs to the backend, and
-// its home directory is a private one.
+// its home directory is a private one; since its programs serve several workers
+// they may have 16 times the processes, and 4 times the memory and processor
+// time, of a worker.
 func (e Env) Start(ctx context.Context, c Cmd) (*Process, error) { return e.owner.start(ctx, c) }
 
 // Proxy serves the network policy of worker, the Env of a session, to the

@@ -206,6 +206,7 @@ func (o *owner) jailed(ctx context.Context) (*jail.Jail, error) {
 		// A session with less of a network than its worker must not find the
 		// worker's proxy on a loopback that both have.
 		PrivateNet: o.apart,
+		Shared:     o.ws == nil,
 	})
 	if err != nil {
 		return nil, jailError(err)

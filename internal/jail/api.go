@@ -56,6 +56,10 @@ const (
 	// [Limits] field.
 	DefaultMemory                  = 2 << 30
 	DefaultProcesses, DefaultFiles = 256, 1024
+	// SharedProcesses and SharedMemory are what [Policy.Shared] multiplies by. A
+	// session more of a shared program means processes of its own, but less memory
+	// than those of a worker alone.
+	SharedProcesses, SharedMemory = 16, 4
 	// DefaultTmpSize and DefaultShmSize, in bytes, stand for a zero [Policy] field.
 	DefaultTmpSize, DefaultShmSize = 256 << 20, 64 << 20
 )
@@ -118,6 +122,12 @@ type Policy struct {
 	// Ptrace lets programs trace others of the same jail, as debuggers do. Level
 	// none forbids it never.
 	Ptrace bool
+
+	// Shared says that the programs serve several workers, as a browser with a
+	// context for each does: they may have [SharedProcesses] times the processes
+	// and [SharedMemory] times the memory and processor time that Limits and its
+	// defaults give to one.
+	Shared bool
 
 	// probing leaves a confined jail without the filter of system calls until it
 	// is probed, and without programs.

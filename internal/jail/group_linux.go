@@ -41,9 +41,10 @@ type memberGroup struct {
 	jails  int
 }
 
-// groupLimits are l's as the host can have them: defaults filled in, and those
+// groupLimits are p's as the host can have them: defaults filled in, and those
 // left out that it cannot enforce, which [Host.Check] has allowed.
-func (h *Host) groupLimits(l Limits) cgroup.Limits {
+func (h *Host) groupLimits(p *Policy) cgroup.Limits {
+	l := p.Limits
 	var c cgroup.Limits
 	if h.groups.Supports(cgroup.Memory) == nil {
 		c.Memory = max(0, or(l.Memory, DefaultMemory))
@@ -54,16 +55,20 @@ func (h *Host) groupLimits(l Limits) cgroup.Limits {
 	if h.groups.Supports(cgroup.Pids) == nil {
 		c.Pids = int(max(0, limitValue(l.Processes, DefaultProcesses)))
 	}
+	if p.Shared {
+		c.Memory, c.CPU, c.Pids = c.Memory*SharedMemory, c.CPU*SharedMemory, c.Pids*SharedProcesses
+	}
 	return c
 }
 
-// join returns the group for a jail with limits l, which is counted in; nil if
+// join returns the group for a jail with policy p, which is counted in; nil if
 // this host has no control groups. The jail leaves it when nothing of it runs.
-func (h *Host) join(id *Identity, l Limits) (*memberGroup, error) {
+func (h *Host) join(p *Policy) (*memberGroup, error) {
 	if !h.groups.Any() || h.traits.Limits != nil {
 		return nil, nil
 	}
-	c, w := h.groupLimits(l), &id.group
+	l, id := p.Limits, p.Identity
+	c, w := h.groupLimits(p), &id.group
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.tasks = int(or(int64(h.traits.Tasks), jailTasks))

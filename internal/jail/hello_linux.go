@@ -28,9 +28,13 @@ const anyNamespace = "any"
 // hello is what the first process is told.
 func (j *Jail) hello() *hello {
 	l, t := j.policy.Limits, &j.h.traits
+	processes := limitValue(l.Processes, DefaultProcesses)
+	if j.policy.Shared && processes > 0 {
+		processes *= SharedProcesses
+	}
 	h := &hello{
 		home: j.home, confined: !t.Unconfined,
-		files: limitValue(l.Files, DefaultFiles), processes: limitValue(l.Processes, DefaultProcesses),
+		files: limitValue(l.Files, DefaultFiles), processes: processes,
 		nested: j.nested, ptrace: j.policy.Ptrace, probing: j.policy.probing,
 		proxy: j.policy.Proxy != nil && j.net == nil, network: j.net.String(), pidfd: !t.NoPidfd,
 		mounts: t.NoBounds && j.h.unbounded == nil,

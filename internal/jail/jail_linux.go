@@ -98,7 +98,7 @@ func (h *Host) newJail(ctx context.Context, p Policy, binds []Bind, nested bool)
 			j.writable = append(j.writable, b.Inside)
 		}
 	}
-	if j.group, err = h.join(p.Identity, p.Limits); err == nil {
+	if j.group, err = h.join(&p); err == nil {
 		if j.net, err = h.enter(&p); err == nil {
 			if err = j.open(ctx, binds); err != nil {
 				j.net.leave()
