@@ -1,11 +1,16 @@
 package jail_test
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
+	"golang.org/x/sys/unix"
 )
 
 // The bare ones are what the others are to be compared with, in one run.
@@ -29,6 +34,75 @@ func BenchmarkBareBwrap(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkBareClone is what the kernel takes for the namespaces alone, by the
+// standard library's means.
+func BenchmarkBareClone(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		cmd := exec.Command("/usr/bin/true")
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC |
+				unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Getgid(), Size: 1}},
+		}
+		if err := cmd.Run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkNewJailOfALargeProgram is BenchmarkNewJail in a program with much
+// memory, whose page tables a child that is a copy takes along.
+func BenchmarkNewJailOfALargeProgram(b *testing.B) {
+	ballast := make([]byte, 512<<20)
+	for i := 0; i < len(ballast); i += 4096 {
+		ballast[i] = 1
+	}
+	BenchmarkNewJail(b)
+	runtime.KeepAlive(ballast)
+}
+
+// BenchmarkIdleJail tells what an idle jail takes of memory: its first process,
+// and what stays beside it.
+func BenchmarkIdleJail(b *testing.B) {
+	benchLevels(b, func(b *testing.B, h *jail.Host) {
+		const n = 20
+		for b.Loop() {
+			total := 0
+			for range n {
+				j := newJail(b, h)
+				first, err := j.First()
+				if err != nil {
+					b.Fatal(err)
+				}
+				total += pss(b, first)
+				if j.Bwrap() != first {
+					total += pss(b, j.Bwrap())
+				}
+			}
+			b.ReportMetric(float64(total)/n, "PSS-KiB/jail")
+		}
+	})
+}
+
+// pss is a process's part of memory in KiB, where pages that are shared count in
+// parts.
+func pss(b *testing.B, pid int) (n int) {
+	b.Helper()
+	f, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		b.Skipf("the first process's memory is closed to this user, as it is to its programs: %v", err)
+	}
+	for line := range strings.Lines(string(f)) {
+		if k, _ := fmt.Sscanf(line, "Pss: %d kB", &n); k == 1 {
+			return n
+		}
+	}
+	b.Fatalf("no Pss in %q", f)
+	return 0
 }
 
 func benchLevels(b *testing.B, f func(b *testing.B, h *jail.Host)) {

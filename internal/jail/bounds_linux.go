@@ -3,7 +3,6 @@ package jail
 import (
 	"fmt"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,12 +22,67 @@ const (
 // maxFiles is how many files a file system in memory of that many bytes may have.
 func maxFiles(size int64) int64 { return max(leastFiles, size/bytesPerFile) }
 
-// bound bounds the numbers of files and terminals of a jail that is there already,
-// for a driver that cannot ask for that. mnt is the jail's mount namespace, and
-// what is mounted there belongs to the user namespace that owns it: this program
-// has all rights over that, as who made it or as root, but only a process of one
-// thread can go there.
+// remount is what changes the options of a file system of the jail's.
+type remount struct {
+	path    string
+	flags   uintptr
+	options string
+}
+
+// bound bounds the numbers of files and terminals of a jail that is there already
+// and has not started anything, for a driver that cannot ask for that. mnt is the
+// jail's mount namespace.
 func (j *Jail) bound(mnt int, spec *Spec) error {
+	all := []remount{
+		{"/tmp", unix.MS_NODEV, fmt.Sprintf("nr_inodes=%d", maxFiles(spec.TmpSize))},
+		{"/dev/shm", unix.MS_NODEV, fmt.Sprintf("nr_inodes=%d", maxFiles(spec.ShmSize))},
+		{"/dev/pts", unix.MS_NOEXEC, fmt.Sprintf("%s,max=%d", terminalOptions, maxTerminals)},
+	}
+	if j.h.uids != nil {
+		return j.h.starter.remount(mnt, all)
+	}
+	return remountAsOwner(mnt, all)
+}
+
+// remountFlags are those of all.
+const remountFlags = unix.MS_REMOUNT | unix.MS_NOSUID
+
+// remount goes to the mount namespace mnt and comes back, as root can.
+func (s *starter) remount(mnt int, all []remount) (err error) {
+	s.do(func() {
+		if err = s.stuck; err != nil {
+			return
+		}
+		// The thread has a root directory of its own (see newStaging), without which
+		// it could not go.
+		own, oerr := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if oerr != nil {
+			err = fmt.Errorf("bound files: open own mount namespace: %w", oerr)
+			return
+		}
+		defer unix.Close(own)
+		if err = unix.Setns(mnt, unix.CLONE_NEWNS); err != nil {
+			err = fmt.Errorf("bound files: join mount namespace: %w", err)
+			return
+		}
+		for _, r := range all {
+			if err = unix.Mount("", r.path, "", remountFlags|r.flags, r.options); err != nil {
+				err = fmt.Errorf("bound files of %s: %w", r.path, err)
+				break
+			}
+		}
+		if back := unix.Setns(own, unix.CLONE_NEWNS); back != nil {
+			s.stuck = fmt.Errorf("the starting thread cannot leave a jail's mount namespace: %w", back)
+			err = s.stuck
+		}
+	})
+	return err
+}
+
+// remountAsOwner does it for a program that is not root. The mounts belong to the
+// user namespace that owns theirs, and so to who made that; but only a process of
+// one thread can go there.
+func remountAsOwner(mnt int, all []remount) error {
 	user, err := unix.IoctlRetInt(mnt, unix.NS_GET_USERNS)
 	if err != nil {
 		return fmt.Errorf("bound files: owner of the mounts: %w", err)
@@ -41,21 +95,11 @@ func (j *Jail) bound(mnt int, spec *Spec) error {
 	defer sc.close()
 	sc.call("join the user namespace", unix.SYS_SETNS, user, unix.CLONE_NEWUSER)
 	sc.call("join the mount namespace", unix.SYS_SETNS, mnt, unix.CLONE_NEWNS)
-	for _, t := range []struct {
-		path    string
-		flags   int
-		options string
-	}{
-		{"/tmp", unix.MS_NODEV, fmt.Sprintf("nr_inodes=%d", maxFiles(spec.TmpSize))},
-		{"/dev/shm", unix.MS_NODEV, fmt.Sprintf("nr_inodes=%d", maxFiles(spec.ShmSize))},
-		{"/dev/pts", unix.MS_NOEXEC, fmt.Sprintf("%s,max=%d", terminalOptions, maxTerminals)},
-	} {
-		sc.call("bound files of", unix.SYS_MOUNT, 0, path(t.path), 0, unix.MS_REMOUNT|unix.MS_NOSUID|t.flags, t.options)
+	for _, r := range all {
+		sc.call("bound files of", unix.SYS_MOUNT, 0, path(r.path), 0, remountFlags|r.flags, r.options)
 	}
 	sc.call("end", unix.SYS_EXIT_GROUP, 0)
-	runtime.LockOSThread()
 	pid, errno := sc.start(0, -1)
-	runtime.UnlockOSThread()
 	if errno != 0 {
 		return fmt.Errorf("bound files: fork: %w", errno)
 	}

@@ -209,6 +209,9 @@ func (d *nativeDriver) explain(sc *script, complaint string, cause error) error 
 func (d *nativeDriver) fork(s *Spec, sc *script, flags uintptr, streams *streams) (*os.Process, error) {
 	attr := &os.ProcAttr{}
 	p, finish, err := d.site.starter.run(s.group, attr, func() (*os.Process, error) {
+		if err := d.site.starter.stuck; err != nil {
+			return nil, err
+		}
 		dir := -1
 		if attr.Sys != nil && attr.Sys.UseCgroupFD {
 			dir = attr.Sys.CgroupFD
