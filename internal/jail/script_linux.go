@@ -40,7 +40,6 @@ type action uint8
 
 const (
 	doCall  action = iota
-	doTry          // errors do not matter
 	doSome         // a result of 0 is an error: the other side is gone
 	doAlive        // as doSome, but an error is none
 	doSame         // no call: two files must be the same one
@@ -113,9 +112,6 @@ func (s *script) bytes(v string) uintptr {
 
 // call appends a call that must succeed.
 func (s *script) call(what string, nr uintptr, args ...any) { s.add(doCall, what, nr, args...) }
-
-// try appends a call that may fail.
-func (s *script) try(what string, nr uintptr, args ...any) { s.add(doTry, what, nr, args...) }
 
 // get appends a call whose result later ones use.
 func (s *script) get(what string, nr uintptr, args ...any) slot {
@@ -244,8 +240,6 @@ func (s *script) fork(args *cloneArgs, clone3 bool) (pid uintptr, errno syscall.
 		}
 		r, _, errno = syscall.RawSyscall6(st.nr, a[0], a[1], a[2], a[3], a[4], a[5])
 		switch st.action {
-		case doTry:
-			continue
 		case doSome:
 			if errno == 0 && r == 0 {
 				errno = unix.EPIPE
