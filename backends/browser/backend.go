@@ -23,7 +23,8 @@ type shared struct {
 	ready    chan struct{} // closed when chrome or err is set
 	chrome   *chrome
 	err      error
-	contexts int // given out; guarded by backend.mu
+	contexts int         // given out; guarded by backend.mu
+	policy   sandbox.Env // whose network policy they have; guarded by backend.mu
 }
 
 var (
@@ -43,7 +44,7 @@ func (b *backend) Warmup(ctx context.Context, env sandbox.Env) error {
 		_, err := findProgram(b.cfg.Executable)
 		return err
 	}
-	sh, err := b.take(ctx)
+	sh, err := b.take(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -82,9 +83,9 @@ func (b *backend) Health(context.Context) error {
 	return nil
 }
 
-// take returns a shared browser with room for one more context, which it
-// reserves; giveBack frees it.
-func (b *backend) take(ctx context.Context) (*shared, error) {
+// take returns a shared browser with room for one more context under the network
+// policy of env, which it reserves; giveBack frees it.
+func (b *backend) take(ctx context.Context, env sandbox.Env) (*shared, error) {
 	for {
 		b.mu.Lock()
 		if b.closed {
@@ -93,7 +94,7 @@ func (b *backend) take(ctx context.Context) (*shared, error) {
 		}
 		var sh *shared
 		for _, have := range b.shared {
-			if have.contexts < maxContexts && have.usable() {
+			if have.usable() && (have.contexts == 0 || have.contexts < maxContexts && have.policy.SameEgress(env)) {
 				sh = have
 				break
 			}
@@ -102,6 +103,9 @@ func (b *backend) take(ctx context.Context) (*shared, error) {
 			sh = &shared{ready: make(chan struct{})}
 			b.shared = append(b.shared, sh)
 			go b.start(context.WithoutCancel(ctx), sh) // shared by whoever comes meanwhile
+		}
+		if sh.contexts == 0 {
+			sh.policy = env
 		}
 		sh.contexts++
 		b.mu.Unlock()
@@ -234,7 +238,7 @@ func (b *backend) place(ctx context.Context, s *session) error {
 		}
 		return err
 	}
-	sh, err := b.take(ctx)
+	sh, err := b.take(ctx, env)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/chromedp/cdproto/page"
 
@@ -12,6 +13,7 @@ import (
 type Faults struct {
 	Crash *sandbox.Tool[struct{}, struct{}] // the renderer of the active tab
 	Kill  *sandbox.Tool[struct{}, struct{}] // the browser, as kill -9 does
+	Which *sandbox.Tool[struct{}, string]   // browser it is
 }
 
 // RegisterWithFaults is Register with tools that break things.
@@ -30,6 +32,9 @@ func RegisterWithFaults(r *sandbox.Registry, cfg Config) (Tools, Faults) {
 		}),
 		Kill: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "kill", Concurrent: true}, func(_ context.Context, _ sandbox.Call, s *session, _ struct{}) (out struct{}, err error) {
 			return out, s.chrome.proc.Kill()
+		}),
+		Which: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "which"}, func(_ context.Context, _ sandbox.Call, s *session, _ struct{}) (string, error) {
+			return fmt.Sprintf("%p", s.chrome), nil
 		}),
 	}
 }

@@ -227,6 +227,32 @@ func TestBrowserPerWorker(t *testing.T) {
 	}
 }
 
+func TestOnlyEqualPoliciesShareABrowser(t *testing.T) {
+	t.Parallel()
+	site := newSite()
+	sb, tools, faults := newSandbox(t, browser.Config{}, policy)
+	t.Cleanup(func() { sb.Shutdown(context.Background()) })
+	which := map[string]string{}
+	for name, confine := range map[string]*sandbox.Confinement{
+		"a": nil, "b": nil, "narrow": {Egress: sandbox.Egress{Allow: []string{"127.0.0.2"}}},
+	} {
+		u := &user{t, &shared{site: site}, sb.Worker(name), tools}
+		if _, err := u.w.CreateSession(t.Context(), "browser", sandbox.SessionOptions{Confinement: confine}); err != nil {
+			t.Fatal(err)
+		}
+		which[name] = do(u, faults.Which, struct{}{})
+		do(u, u.bt.Goto, browser.GotoInput{URL: site.other + "/form.html"})
+		if confine == nil {
+			u.open("/form.html")
+		} else {
+			refused(u, u.bt.Goto, browser.GotoInput{URL: site.url + "/form.html"}, sandbox.ErrDenied, "rule: allow list")
+		}
+	}
+	if which["a"] != which["b"] || which["a"] == which["narrow"] {
+		t.Errorf("browsers %v; want a and b in one, narrow in another", which)
+	}
+}
+
 func TestPooledSessions(t *testing.T) {
 	t.Parallel()
 	site := newSite()

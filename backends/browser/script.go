@@ -29,6 +29,9 @@ func (s *session) evaluate(ctx context.Context, in EvaluateInput) (out EvaluateO
 			if isLate(ctx) { // it may run for ever
 				t.link.send(context.WithoutCancel(ctx), runtime.CommandTerminateExecution, nil)
 			}
+			if errors.Is(err, errReplaced) {
+				t.after(ctx, -1) // so that the next call finds the new document
+			}
 			return err
 		}
 		if len(raw) > maxResult {
@@ -107,10 +110,12 @@ func (t *tab) evaluate(ctx context.Context, in EvaluateInput) ([]byte, error) {
 	return result(ev.Result, ev.ExceptionDetails, err)
 }
 
+var errReplaced = sandbox.Errorf(sandbox.ErrBusinessFailure, "the page changed to another document while the script ran, so there is no result")
+
 // evaluateError explains why a script has no result.
 func evaluateError(err error) error {
 	if errors.Is(err, errContext) {
-		return sandbox.Errorf(sandbox.ErrBusinessFailure, "the page changed to another document while the script ran, so there is no result")
+		return errReplaced
 	}
 	if e, ok := errors.AsType[*protocolError](err); ok && strings.Contains(e.text, "reference chain is too long") {
 		return sandbox.Errorf(sandbox.ErrBusinessFailure, "the result cannot be written as JSON (it is too deep, or refers to itself): return a part of it")
