@@ -29,7 +29,8 @@ const (
 type Daemon struct {
 	Host   string // its socket, as clients name it: unix:///…
 	dir    string
-	groups string // the name of its control groups
+	lease  *os.File // locked while the directory is used
+	groups string   // the name of its control groups
 	stop   chan struct{}
 	ended  chan struct{} // closed with err set
 	err    error
@@ -46,15 +47,27 @@ func Start(ctx context.Context) (_ *Daemon, err error) {
 			return nil, fmt.Errorf("%w: %v (apt-get install docker.io)", ErrNoEngine, err)
 		}
 	}
+	sweep()
 	// Short, for the sockets below have long names and a path of 107 bytes at most.
 	dir, err := os.MkdirTemp("/tmp", "dockerd-")
 	if err != nil {
 		return nil, err
 	}
 	d := &Daemon{
-		Host: "unix://" + dir + "/docker.sock", dir: dir, groups: "agentflow-" + filepath.Base(dir),
+		Host: "unix://" + dir + "/docker.sock", dir: dir, groups: groupsOf(dir),
 		stop: make(chan struct{}), ended: make(chan struct{}),
 	}
+	if d.lease, err = os.Create(dir + "/lease"); err == nil {
+		err = syscall.Flock(int(d.lease.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	defer func() {
+		if err != nil {
+			d.lease.Close()
+		}
+	}()
 	if err := os.WriteFile(dir+"/daemon.json", []byte("{}\n"), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -148,12 +161,39 @@ func (d *Daemon) ready(ctx context.Context) error {
 func (d *Daemon) Close() error {
 	close(d.stop)
 	<-d.ended
-	killShims(d.dir)
-	errs := []error{unmountBelow(d.dir), removeGroups(d.groups)}
-	if err := os.RemoveAll(d.dir); err != nil {
-		errs = append(errs, err)
+	return errors.Join(remove(d.dir), d.lease.Close())
+}
+
+// remove removes what a daemon that has ended left.
+func remove(dir string) error {
+	killShims(dir)
+	return errors.Join(unmountBelow(dir), removeGroups(groupsOf(dir)), os.RemoveAll(dir))
+}
+
+// groupsOf is the name of the control groups of the daemon in dir.
+func groupsOf(dir string) string { return "agentflow-" + filepath.Base(dir) }
+
+// sweep removes what the daemons of programs that died left, once they have ended.
+func sweep() {
+	leases, _ := filepath.Glob("/tmp/dockerd-*/lease") // the pattern is right
+	for _, path := range leases {
+		f, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		dir := filepath.Dir(path)
+		if st, err := f.Stat(); err != nil || time.Since(st.ModTime()) < readyTime {
+			f.Close()
+			continue // it may just be in the making
+		}
+		var pid int
+		text, err := os.ReadFile(dir + "/pid")
+		_, _ = fmt.Sscan(string(text), &pid) // 0 if there is none
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil && (err != nil || syscall.Kill(pid, 0) != nil) {
+			_ = remove(dir) // the next one tries again
+		}
+		f.Close()
 	}
-	return errors.Join(errs...)
 }
 
 // killShims kills what dockerd left of itself: the keepers of its containers, and
