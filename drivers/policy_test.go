@@ -91,3 +91,21 @@ func TestEgress(t *testing.T) {
 		}
 	})
 }
+
+// What process 1 has of the host must not be there for programs to open, where the
+// kernel lets them look.
+func TestNothingOfTheHostIsOpenInTheFirstProcess(t *testing.T) {
+	t.Parallel()
+	eachLevel(t, func(t *testing.T, l level) {
+		b := l.newBox(t, sandbox.Confinement{})
+		got := b.must(`for f in /proc/1/fd/*; do case $(readlink $f) in host:*|socket:*|pipe:*) (: <>$f) 2>/dev/null && echo "$f $(readlink $f)"; esac; done; true`)
+		for line := range strings.Lines(got) {
+			if !strings.Contains(line, "pipe:") { // its own, between it and a program of this session
+				t.Errorf("can be opened: %s", line)
+			}
+		}
+		if out := b.run(bash.RunInput{Command: "ls /.jail/; cat /.jail/init /proc/1/exe /proc/1/mem"}); out.ExitCode == 0 || strings.Contains(out.Stdout, "ELF") {
+			t.Errorf("the first process's program: %+v", out)
+		}
+	})
+}

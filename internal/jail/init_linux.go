@@ -62,15 +62,21 @@ func ConnectArgs(socket string) []string { return []string{connectMarker, socket
 func StdinArgs() []string { return []string{stdinMarker} }
 
 // takeStdin returns another descriptor of the standard input, and puts the null
-// device in its place.
+// device in the place of all standard streams: those are the host's, and not every
+// kernel keeps a program from opening what process 1 has.
 func takeStdin() int {
 	fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, sockFD)
 	if err != nil {
 		return -1
 	}
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil || unix.Dup3(null, 0, 0) != nil {
+	if err != nil {
 		return -1
+	}
+	for std := range 3 {
+		if unix.Dup3(null, std, 0) != nil {
+			return -1
+		}
 	}
 	return fd
 }
