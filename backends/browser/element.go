@@ -20,6 +20,8 @@ type Element struct {
 	Y        *float64 `json:"y,omitempty"`
 	Nth      *int     `json:"nth,omitempty" jsonschema:"which of several matches, from 0; -1 is the last"`
 	Frame    string   `json:"frame,omitzero" jsonschema:"which frame to look in: its reference from a snapshot (f1), its name, or part of its address; default the main one"`
+
+	labelled bool // Text is what the caller knows as a label
 }
 
 // Named is an element that is named without text, for tools to which text is
@@ -33,7 +35,7 @@ type Named struct {
 }
 
 func (n Named) element() Element {
-	return Element{Ref: n.Ref, Selector: n.Selector, Text: n.Label, Nth: n.Nth, Frame: n.Frame}
+	return Element{Ref: n.Ref, Selector: n.Selector, Text: n.Label, Nth: n.Nth, Frame: n.Frame, labelled: true}
 }
 
 // given reports whether any way of naming is used.
@@ -50,19 +52,31 @@ func (e Element) check(where string, point bool) error {
 			n++
 		}
 	}
-	ways := "ref, selector or text"
+	ways := "ref, selector or " + e.textName()
 	if point {
 		ways = "ref, selector, text, or x and y"
 	}
+	at := ""
+	if where != "" {
+		at = where + ": "
+	}
 	switch {
 	case n != 1, (e.X == nil) != (e.Y == nil):
-		return invalid("%s: name the element in exactly one way: %s", where, ways)
+		return invalid("%sname the element in exactly one way: %s", at, ways)
 	case e.X != nil && !point:
 		return invalid("%s/x: this tool needs an element, not a point: give %s", where, ways)
 	case len(e.Selector) > 4096 || len(e.Text) > 4096:
-		return invalid("%s: at most 4096 bytes", where)
+		return invalid("%sselector and %s may have 4096 bytes", at, e.textName())
 	}
 	return nil
+}
+
+// textName is what the caller knows Text as.
+func (e Element) textName() string {
+	if e.labelled {
+		return "label"
+	}
+	return "text"
 }
 
 // words names the element as the caller did, for errors.
@@ -73,7 +87,7 @@ func (e Element) words() string {
 	case e.Selector != "":
 		return fmt.Sprintf("selector %q", clip(e.Selector, 200))
 	case e.Text != "":
-		return fmt.Sprintf("text %q", clip(e.Text, 200))
+		return fmt.Sprintf("%s %q", e.textName(), clip(e.Text, 200))
 	case e.X != nil:
 		return fmt.Sprintf("point %v,%v", *e.X, *e.Y)
 	}

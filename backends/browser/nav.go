@@ -297,8 +297,10 @@ func (s *session) navigationError(call sandbox.Call, address, text string) error
 		"net::ERR_PROXY_CONNECTION_FAILED":  "there is no network here",
 	}[text]
 	switch {
-	case strings.HasPrefix(text, "net::ERR_CERT_"), strings.HasPrefix(text, "net::ERR_SSL_"):
+	case strings.HasPrefix(text, "net::ERR_CERT_"):
 		explain = "its certificate is not trusted; a session with ignore_https_errors takes it"
+	case strings.HasPrefix(text, "net::ERR_SSL_"):
+		explain = "the server does not speak TLS as it should; if it has none, give the address with http://"
 	case explain == "":
 		explain = "it could not be loaded"
 	}

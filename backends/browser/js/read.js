@@ -34,6 +34,17 @@ function roleOf(el) {
 // pointer tells whether an element looks clickable and is the outermost that does.
 const pointer = (el) => getComputedStyle(el).cursor === 'pointer' && (!el.parentElement || getComputedStyle(el.parentElement).cursor !== 'pointer');
 
+// labelText is what a label says, but for the options of a select in it.
+function labelText(label) {
+  if (!label.querySelector('select')) return label.innerText ?? label.textContent;
+  const walk = document.createTreeWalker(label, NodeFilter.SHOW_TEXT);
+  let text = '';
+  for (let n = walk.nextNode(); n && text.length < 1000; n = walk.nextNode()) {
+    if (!n.parentElement.closest('select') && visible(n.parentElement)) text += n.data;
+  }
+  return text;
+}
+
 function nameOf(el, role) {
   const ids = el.getAttribute('aria-labelledby');
   if (ids) {
@@ -44,7 +55,7 @@ function nameOf(el, role) {
   if (given) return given;
   if (el.localName === 'input' && BUTTONS.has(el.type)) return squeeze(el.value || el.type);
   if (el.labels?.length) {
-    const text = squeeze([...el.labels].map((l) => l.innerText ?? l.textContent).join(' '));
+    const text = squeeze([...el.labels].map(labelText).join(' '));
     if (text) return text;
   }
   if (el.localName === 'fieldset') { const l = el.querySelector('legend'); if (l) return squeeze(l.textContent); }
