@@ -7,16 +7,17 @@
 # only. A fault of this program ends the process; the host then starts another.
 #
 # The text of show.py comes before this one.
+#
+# Starting is a good part of the cost of a session, so nothing is imported that
+# the first cell may not need.
 import _ast
+import _json
 import _signal
 import binascii
 import builtins
 import io
-import json
-import linecache
 import os
 import sys
-from resource import getrusage
 
 MAIN = sys.modules["__main__"].__dict__
 PID = os.getpid()
@@ -26,9 +27,19 @@ MAX_CELLS = 2000  # whose source is kept for tracebacks
 ONLY_AST, TOP_LEVEL_AWAIT, COROUTINE = 0x400, 0x2000, 0x80
 FUTURES = 0x1FE0000
 
-# The parts of json that are written in C, and need no builtins.
-scan = json.JSONDecoder().scan_once
-encode = json.encoder.c_make_encoder(None, None, json.encoder.encode_basestring, None, ":", ",", False, False, True)
+
+
+class Syntax:
+    """What json gives its scanner."""
+
+    strict, object_hook, object_pairs_hook = True, None, None
+    parse_float, parse_int, parse_constant = float, int, None
+
+
+# The parts of json that are written in C: without regular expressions, which take
+# longer to import than all the rest, and without need of builtins.
+scan = _json.make_scanner(Syntax)
+encode = _json.make_encoder(None, None, _json.encode_basestring, None, ":", ",", False, False, True)
 read, write, close, dup2, fstat, getpid, leave = os.read, os.write, os.close, os.dup2, os.fstat, os.getpid, os._exit
 set_signal, settrace, setprofile = _signal.signal, sys.settrace, sys.setprofile
 SIGINT = _signal.SIGINT
@@ -36,7 +47,7 @@ SIGINT = _signal.SIGINT
 # program. They wait until the next cell.
 SIGNALS = tuple(getattr(_signal, "SIG" + n) for n in "ALRM VTALRM PROF USR1 USR2 CHLD HUP TERM WINCH URG IO".split())
 set_mask, BLOCK, UNBLOCK = _signal.pthread_sigmask, _signal.SIG_BLOCK, _signal.SIG_UNBLOCK
-modules, cache = sys.modules, linecache.cache
+modules = sys.modules
 
 
 def move(fd, to):
@@ -60,6 +71,8 @@ class State:
     running = False  # a cell may be interrupted
     flags = 0  # of __future__
     cell = 0
+    cache = {}  # sources of cells as linecache has them; its own, once it is there
+    getrusage = None
     outputs = []
     size = 0
     loop = None  # the asyncio loop, once a cell has awaited
@@ -317,9 +330,9 @@ def op_run(req):
     State.cell += 1
     name = "<cell %d>" % State.cell
     source = req["code"]
-    cache[name] = (len(source), None, [line + "\n" for line in source.splitlines()], name)
+    State.cache[name] = (len(source), None, [line + "\n" for line in source.splitlines()], name)
     if State.cell > MAX_CELLS:
-        cache.pop("<cell %d>" % (State.cell - MAX_CELLS), None)
+        State.cache.pop("<cell %d>" % (State.cell - MAX_CELLS), None)
     State.outputs, State.size = [], 0
     set_signal(SIGINT, on_interrupt)
     keep_loop()
@@ -362,6 +375,10 @@ def end_child(failed):
 
 
 def reset_peak():
+    if State.getrusage is None:
+        from resource import getrusage
+
+        State.getrusage = getrusage
     try:
         fd = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -374,7 +391,7 @@ def reset_peak():
 
 def memory():
     """Returns the most memory resident during the cell, in bytes."""
-    return getrusage(0).ru_maxrss << 10
+    return State.getrusage(0).ru_maxrss << 10
 
 
 # ----- variables -----
@@ -467,6 +484,8 @@ GLOBALS = globals()
 sys.argv = [""]
 sys.path.insert(1, HOME + "/.packages/python")
 sys.meta_path.insert(0, Finder)
+if "linecache" in modules:
+    use_linecache(modules["linecache"])
 builtins.display = display
 sys.stdout = sys.stderr = None
 repair_streams()

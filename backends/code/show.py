@@ -20,6 +20,8 @@ def add_output(mime, data):
     if isinstance(data, (bytes, bytearray)):
         data = binascii.b2a_base64(data, newline=False).decode("ascii")
     elif not isinstance(data, str):
+        import json
+
         data = json.dumps(data)
     if State.size + len(data) > MAX_OUTPUTS:
         sys.stderr.write("[output of type %s left out: %d bytes; at most %d a cell]\n" % (mime, len(data), MAX_OUTPUTS))
@@ -89,23 +91,35 @@ def show_figures(*args, **kwargs):
             helpers.Gcf.destroy_all()
 
 
+def use_linecache(module):
+    module.cache.update(State.cache)
+    State.cache = module.cache
+
+
+def use_pyplot(module):
+    module.show = show_figures
+
+
 class Finder:
-    """Puts show_figures in the place of matplotlib.pyplot.show, once that is imported."""
+    """Does something to modules once they are imported."""
+
+    hooks = {"linecache": use_linecache, "matplotlib.pyplot": use_pyplot}
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name != "matplotlib.pyplot":
+        hook = Finder.hooks.pop(name, None)
+        if hook is None:
             return None
-        sys.meta_path.remove(Finder)
-        import importlib.util
-
-        spec = importlib.util.find_spec(name)
+        for finder in sys.meta_path:
+            spec = None if finder is Finder else finder.find_spec(name, path, target)
+            if spec is not None:
+                break
         if spec is not None and hasattr(spec.loader, "exec_module"):
             load = spec.loader.exec_module
 
             def exec_module(module):
                 load(module)
-                module.show = show_figures
+                hook(module)
 
             spec.loader.exec_module = exec_module
         return spec
