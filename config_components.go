@@ -198,7 +198,6 @@ func (c *Config) build(known []Component) (Options, []configUse, []Problem) {
 
 // buildDrivers makes the drivers that known has.
 func (c *Config) buildDrivers(o *Options, known []Component) (problems []Problem) {
-	o.Drivers = map[string]Driver{}
 	var names []string
 	for _, comp := range known {
 		if comp.Kind != KindDriver {
@@ -213,6 +212,9 @@ func (c *Config) buildDrivers(o *Options, known []Component) (problems []Problem
 		if err != nil {
 			problems = append(problems, Problem{Key: expand.Key("confinement", "drivers", comp.Key), Text: err.Error()})
 			continue
+		}
+		if o.Drivers == nil {
+			o.Drivers = map[string]Driver{}
 		}
 		o.Drivers[comp.Key] = d
 	}

@@ -13,7 +13,7 @@ import (
 // someEscapes is tried, and all of expected.
 const (
 	allEscapes  = "ESCAPES"
-	someEscapes = 4
+	someEscapes = 8
 )
 
 // expected are the cases that succeed, by level, and why that reaches nothing
