@@ -2,7 +2,6 @@ package jail
 
 import (
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -98,17 +97,6 @@ func remountAsOwner(mnt int, all []remount) error {
 	for _, r := range all {
 		sc.call("bound files of", unix.SYS_MOUNT, 0, path(r.path), 0, remountFlags|r.flags, r.options)
 	}
-	sc.call("end", unix.SYS_EXIT_GROUP, 0)
-	pid, errno := sc.start(0, -1)
-	if errno != 0 {
-		return fmt.Errorf("bound files: fork: %w", errno)
-	}
-	p, err := os.FindProcess(pid) // a child that nobody has waited for: it is that one
-	if err == nil {
-		_, err = p.Wait()
-	}
-	if failed := sc.failure(); failed != nil {
-		return failed
-	}
-	return err
+	sc.end()
+	return sc.child(0)
 }

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netTask is what a child does for this program in a network namespace: it
-// makes one, or joins one, and listens there. What it opens are descriptors of
-// this program's, whose table it shares.
+// netTask is what a thread or a child does for this program in a network
+// namespace: it makes one, or joins one, and listens there. What it opens are
+// descriptors of this program's, whose table it shares.
 type netTask struct {
 	// make asks for a namespace, its loopback up; withUser for one of users
 	// that owns it, in which this program's user and group alone exist.
@@ -25,18 +25,21 @@ type netTask struct {
 // netResult has what was opened; nil: it was not asked for.
 type netResult struct{ net, user, sock *os.File }
 
-// run does the task in a copy of this process, which has one thread and so may
-// join a namespace of users, as no process of Go's may. The caller closes the
-// descriptors. After an error there are none.
+// run does the task on a thread of its own if it concerns no namespace of users,
+// else in a copy of this process: that has one thread and so may join one, as no
+// process of Go's may. The caller closes the descriptors. After an error there are
+// none.
 func (t netTask) run() (r netResult, err error) {
 	s, err := newScript()
 	if err != nil {
 		return r, err
 	}
 	defer s.close()
-	flags := uintptr(unix.CLONE_FILES)
-	if t.make {
+	flags, apart := uintptr(unix.CLONE_FILES), t.withUser || t.user != nil
+	if t.make && apart {
 		flags |= unix.CLONE_NEWNET
+	} else if t.make {
+		s.call(makeNamespaces, unix.SYS_UNSHARE, unix.CLONE_NEWNET)
 	}
 	if t.make && t.withUser {
 		flags |= unix.CLONE_NEWUSER
@@ -50,7 +53,7 @@ func (t netTask) run() (r netResult, err error) {
 	}
 	if t.make {
 		s.loopback()
-		open(&r.net, s.get("open the network namespace", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC))
+		open(&r.net, s.get("open the network namespace", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC))
 		if t.withUser {
 			open(&r.user, s.get("open the user namespace", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/self/ns/user", unix.O_RDONLY|unix.O_CLOEXEC))
 		}
@@ -68,30 +71,16 @@ func (t netTask) run() (r netResult, err error) {
 		s.call("bind", unix.SYS_BIND, sock, unsafe.Pointer(addr), unix.SizeofSockaddrInet4)
 		s.call("listen", unix.SYS_LISTEN, sock, proxyBacklog)
 	}
-	s.end()
-
-	pid, errno := s.start(flags, -1)
-	if errno != 0 {
-		return r, &scriptError{makeNamespaces, errno}
-	}
-	var ws unix.WaitStatus
-	for {
-		if _, err = unix.Wait4(pid, &ws, 0, nil); err != unix.EINTR {
-			break
-		}
+	if apart {
+		s.end()
+		err = s.child(flags)
+	} else {
+		err = s.here()
 	}
 	for i, f := range opened {
 		if fd := s.said.told[i]; fd != 0 {
 			*f = os.NewFile(uintptr(fd-1), "network")
 		}
-	}
-	switch failed := s.failure(); {
-	case failed != nil:
-		err = failed
-	case err != nil:
-		err = os.NewSyscallError("wait4", err)
-	case ws != 0:
-		err = fmt.Errorf("the child that makes network namespaces ended with %#x", uint32(ws))
 	}
 	if err != nil {
 		for _, f := range opened {

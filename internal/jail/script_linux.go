@@ -2,10 +2,12 @@ package jail
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"syscall"
 	"unsafe"
 
+	"github.com/agentflow-go/sandbox/internal/cgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -177,6 +179,72 @@ func (s *script) start(flags uintptr, dir int) (pid int, errno syscall.Errno) {
 	child, errno := s.fork(&args, dir >= 0)
 	runtime.KeepAlive(s)
 	return int(child), errno
+}
+
+// child makes a child that ends by itself, with further clone flags, and waits
+// for that.
+func (s *script) child(flags uintptr) error {
+	pid, errno := s.start(flags, -1)
+	if errno != 0 {
+		return &scriptError{makeNamespaces, errno}
+	}
+	var ws unix.WaitStatus
+	for {
+		_, err := unix.Wait4(pid, &ws, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if failed := s.failure(); failed != nil {
+			return failed
+		}
+		if err != nil {
+			return os.NewSyscallError("wait4", err)
+		}
+		if ws != 0 {
+			return fmt.Errorf("a child for system calls ended with %#x", uint32(ws))
+		}
+		return nil
+	}
+}
+
+// here walks along the steps on a thread of this program's, which ends then with
+// all that they did to it. Unlike a child it costs the same in a large program, but
+// it can neither enter namespaces of users nor become another program: only calls
+// and doTell are for it.
+func (s *script) here() (err error) {
+	cgroup.OffLeader(func() {
+		// Never unlocked: the thread ends with its goroutine.
+		runtime.LockOSThread()
+		for i := range s.steps {
+			st := &s.steps[i]
+			a := st.args
+			for j, from := range st.from {
+				if from != 0 {
+					a[j] = s.slots[from-1]
+				}
+			}
+			switch st.action {
+			case doTell:
+				s.said.told[s.said.tells] = int64(a[0]) + 1
+				s.said.tells++
+				continue
+			case doCall:
+			default:
+				panic(fmt.Sprintf("jail: action %d is for a child", st.action))
+			}
+			r, _, errno := syscall.Syscall6(st.nr, a[0], a[1], a[2], a[3], a[4], a[5])
+			if errno != 0 {
+				s.said.failed, s.said.errno = int64(i+1), int64(errno)
+				err = s.failure()
+				return
+			}
+			if st.to != 0 {
+				s.slots[st.to-1] = r
+			}
+		}
+	})
+	runtime.KeepAlive(s)
+	return err
 }
 
 // fork forks, and in the child walks along the steps. As in forkExec, in the
