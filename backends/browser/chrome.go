@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,7 @@ var arguments = [...]string{
 	"--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 	"--disable-dev-shm-usage", "--disable-gpu", "--disable-smooth-scrolling", "--hide-scrollbars", "--mute-audio",
 	"--force-color-profile=srgb", "--metrics-recording-only", "--password-store=basic", "--use-mock-keychain",
-	"--export-tagged-pdf", "--safebrowsing-disable-auto-update", "--disable-search-engine-choice-screen", "--log-level=3",
+	"--export-tagged-pdf", "--safebrowsing-disable-auto-update", "--disable-search-engine-choice-screen",
 	"--user-data-dir=/tmp/profile",
 }
 
@@ -85,6 +86,24 @@ func startChrome(ctx context.Context, env sandbox.Env, cfg Config) (*chrome, err
 	if err != nil {
 		return nil, sandbox.Errorf(sandbox.ErrDependency, "%w", err)
 	}
+	c, err := launch(ctx, env, cfg, path, nil)
+	if err == nil || ctx.Err() != nil {
+		return c, err
+	}
+	// What it prints is not listened to, since that is where all that pages log
+	// goes, and the browser waits for its reader. Once more, to hear why.
+	said := &tail{max: 4 << 10}
+	if c, again := launch(ctx, env, cfg, path, said); again == nil {
+		c.stop()
+	}
+	if text := strings.TrimSpace(said.String()); text != "" {
+		err = fmt.Errorf("%w; it printed %q", err, text)
+	}
+	return nil, sandbox.Errorf(sandbox.ErrDependency, "start Chromium (%s): %w", path, err)
+}
+
+// launch starts Chromium and connects to it.
+func launch(ctx context.Context, env sandbox.Env, cfg Config, path string, stderr io.Writer) (*chrome, error) {
 	files, err := pipes()
 	if err != nil {
 		return nil, err
@@ -94,7 +113,6 @@ func startChrome(ctx context.Context, env sandbox.Env, cfg Config) (*chrome, err
 		args = append(args, "--headless=new")
 	}
 	args = append(args, cfg.Args...)
-	stderr := &tail{max: 8 << 10}
 	start := sandbox.Cmd{
 		Path: path, Args: args, Dir: "/tmp", Env: []string{"HOME=/tmp", "XDG_CONFIG_HOME=/tmp/.config", "XDG_CACHE_HOME=/tmp/.cache"},
 		Stderr: stderr, Files: []*os.File{files.inside[0], files.inside[1]}, NestedUserNS: true,
@@ -120,10 +138,7 @@ func startChrome(ctx context.Context, env sandbox.Env, cfg Config) (*chrome, err
 	go c.watch()
 	if err := c.begin(ctx); err != nil {
 		c.stop()
-		if text := strings.TrimSpace(stderr.String()); text != "" {
-			err = fmt.Errorf("%w; it printed %q", err, text)
-		}
-		return nil, sandbox.Errorf(sandbox.ErrDependency, "start Chromium (%s): %w", path, err)
+		return nil, err
 	}
 	return c, nil
 }

@@ -23,7 +23,11 @@ func (t *tab) event(msg *cdproto.Message) { t.on(t.link, msg) }
 // on handles what a target of the page tells. It runs on the connection's
 // reader, so it must not wait for an answer.
 func (t *tab) on(l *link, msg *cdproto.Message) {
-	switch msg.Method.Domain() {
+	domain := msg.Method.Domain()
+	if !t.heard(domain, len(msg.Params)) {
+		return
+	}
+	switch domain {
 	case "Page":
 		t.onPage(l, msg)
 	case "Runtime", "Log":
@@ -198,6 +202,10 @@ func (t *tab) navigated(l *link, to *cdp.Frame) {
 		return
 	}
 	t.crashed, t.pendingNav, t.dialogRun = false, 0, 0
+	if t.muted {
+		t.muted = false
+		t.listen()
+	}
 	d := t.document(to.LoaderID)
 	d.url, d.committed = f.url, true
 	t.s.visited(to.URL)

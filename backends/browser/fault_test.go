@@ -19,7 +19,7 @@ import (
 )
 
 // chromes returns the processes of Chromium that descend from another.
-func chromes(t *testing.T, below int) []int {
+func chromes(t testing.TB, below int) []int {
 	t.Helper()
 	var pids []int
 	dirs, err := filepath.Glob("/proc/[0-9]*/stat")

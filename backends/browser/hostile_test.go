@@ -247,3 +247,43 @@ func TestHugePages(t *testing.T) {
 	do(u, u.bt.Extract, browser.ExtractInput{})
 	do(u, u.bt.WaitFor, browser.WaitInput{Text: "bottom"})
 }
+
+func TestNoisyPage(t *testing.T) {
+	t.Parallel()
+	noisy, other := newUserAs(t, "noisy", ""), newUserAs(t, "other", "")
+	noisy.open("/dialogs.html")
+	noisy.eval(`setInterval(() => { for (let i = 0; i < 1500; i++) console.log('noise '.repeat(100), i); }, 1000), 1`)
+	for range 5 {
+		other.open("/form.html")
+		do(other, other.bt.Fill, browser.FillInput{Named: browser.Named{Label: "Name"}, Text: "quiet"})
+	}
+	muted := func() bool {
+		for _, m := range do(noisy, noisy.bt.Console, browser.LogInput{Filter: "warning"}).Messages {
+			if strings.Contains(m.Text, "no longer recorded") {
+				return true
+			}
+		}
+		return false
+	}
+	for deadline := time.Now().Add(20 * time.Second); !muted(); {
+		if time.Now().After(deadline) {
+			t.Fatal("the page is still listened to")
+		}
+		noisy.eval("new Promise((done) => setTimeout(done, 100))")
+	}
+	if got := noisy.eval("document.title"); got != "Dialogs" {
+		t.Errorf("the noisy page says %v", got)
+	}
+	noisy.snapshot()
+	noisy.open("/net.html")
+	do(noisy, noisy.bt.WaitFor, browser.WaitInput{Text: "socket ping"})
+	noisy.eval("console.log('heard again'), 1")
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if len(do(noisy, noisy.bt.Console, browser.LogInput{Filter: "heard again"}).Messages) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the next page is not listened to")
+		}
+	}
+}

@@ -127,8 +127,13 @@ func evaluateError(err error) error {
 func (t *tab) pageWorld(ctx context.Context, f *frame) (l *link, id string, err error) {
 	err = t.until(ctx, func() bool {
 		l, id = f.link, f.mainWorld
-		return id != "" || t.frames[f.id] != f
+		// Of a page that is not listened to only the main frame's world is known:
+		// it is the target's first.
+		return id != "" || t.frames[f.id] != f || t.muted && f.n == 0
 	})
+	if err == nil && id == "" && f.n == 0 {
+		return l, "", nil
+	}
 	if err == nil && id == "" {
 		err = errFrameGone
 	}

@@ -44,7 +44,11 @@ type tab struct {
 	drag       jsonDrag
 	chooser    *page.EventFileChooserOpened
 
+	muted bool // it makes too much noise: see flood
+
 	requests requests // of the reader
+	flood    flood    // of the reader
+	quieted  bool     // as muted, of the reader
 }
 
 // document is a load of the main frame.
@@ -116,23 +120,30 @@ func (t *tab) setup() []command {
 	cmds := []command{
 		cmd(page.Enable, page.EnableParams{}),
 		cmd(page.SetLifecycleEventsEnabled, page.SetLifecycleEventsEnabledParams{Enabled: true}),
-		cmd(runtime.Enable, cdp.Empty{}),
 		cmd(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
 			Source: helpers, WorldName: worldName, RunImmediately: ptr(true),
 		}),
-		// Bodies are never asked for, so the browser need not keep them.
-		cmd(network.Enable, network.EnableParams{MaxTotalBufferSize: ptr(int64(0)), MaxResourceBufferSize: ptr(int64(0)), MaxPostDataSize: ptr(int64(0))}),
-		cmd(log.Enable, cdp.Empty{}),
 		cmd(target.SetAutoAttach, target.SetAutoAttachParams{
 			AutoAttach: true, WaitForDebuggerOnStart: true, Flatten: ptr(true), Filter: target.Filter{{Type: "iframe"}},
 		}),
 		cmd(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
 	}
+	cmds = append(cmds, listening()...)
 	cmds = append(cmds, emulated.commands(size)...)
 	if patterns := s.routes.patterns(); len(patterns) > 0 {
 		cmds = append(cmds, cmd(fetch.Enable, fetch.EnableParams{Patterns: patterns}))
 	}
 	return cmds
+}
+
+// listening are the commands that make a target tell what pages do.
+func listening() []command {
+	return []command{
+		cmd(runtime.Enable, cdp.Empty{}),
+		// Bodies are never asked for, so the browser need not keep them.
+		cmd(network.Enable, network.EnableParams{MaxTotalBufferSize: ptr(int64(0)), MaxResourceBufferSize: ptr(int64(0)), MaxPostDataSize: ptr(int64(0))}),
+		cmd(log.Enable, cdp.Empty{}),
+	}
 }
 
 // await waits until the page is set up.
