@@ -6,9 +6,9 @@ import (
 )
 
 // Component is something that a configuration file may name: a backend under
-// "resources", a group of tools under "apis", or a level under "confinement". The root package knows none;
-// this module's are collected in httpserver/builtin, and a program may put its
-// own beside them.
+// "resources", a group of tools under "apis", or a level under "confinement". The
+// root package knows none; this module's are collected in httpserver/builtin, and
+// a program may put its own beside them.
 type Component struct {
 	Kind    ComponentKind // resource, api or driver
 	Key     string        // its key in the file: bash, websearch, docker

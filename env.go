@@ -38,8 +38,8 @@ func (e Env) Limits() Limits {
 // Workspace returns the worker's directory on the host, made on first use (a
 // session that owns no files costs no directory). In Warmup there is none. Under
 // [Limits].Workspace the path leads through /proc: open what is below it, but do
-// not resolve it to another path. A
-// hostile process may be at work inside: read and write through [Env.Files].
+// not resolve it to another path. A hostile process may be at work inside: read
+// and write through [Env.Files].
 func (e Env) Workspace() (string, error) { return e.owner.workspace() }
 
 // Files returns safe access to what is in the workspace, which is made on first
@@ -72,8 +72,8 @@ func (e Env) Start(ctx context.Context, c Cmd) (*Process, error) { return e.owne
 // Proxy serves the network policy of worker, the Env of a session, to the
 // programs started through e, the Env of a Warmup: it is how one process that
 // serves many workers keeps to the policy of each. addr is "127.0.0.1:PORT" as
-// those programs see it, those with NestedUserNS or Mounts included. What the proxy
-// refuses is the worker's denial, and where the worker may reach nothing it
+// those programs see it, those with NestedUserNS or Mounts included. What the
+// proxy refuses is the worker's denial, and where the worker may reach nothing it
 // refuses everything, naming the rule. It ends with stop, which waits for its
 // connections and may be called more than once, with the worker's session, or
 // with e. ctx bounds the making only.
@@ -90,15 +90,16 @@ func (e Env) Proxy(ctx context.Context, worker Env) (addr string, stop func(), e
 	return e.owner.proxyFor(ctx, worker.owner)
 }
 
-// SameEgress tells whether e and other have the same network policy: the same list,
-// and no Egress.Check of their own beside the sandbox's, as functions cannot be
-// compared. A process that serves several workers should serve only such that do,
-// so that nothing is won by a fault that lets one use another's [Env.Proxy].
+// SameEgress reports whether e and other have the same network policy: the same
+// list, and no Egress.Check of their own beside the sandbox's, as functions cannot
+// be compared. A process that serves several workers should serve only workers for
+// which it holds, so that nothing is won by a fault that lets one use another's
+// [Env.Proxy].
 func (e Env) SameEgress(other Env) bool { return e.owner.sameEgress(other.owner) }
 
-// OOMKills returns how many of the processes that share the session's memory limit,
-// those of the worker's other sessions included, the kernel has killed so far
-// because that, or the host's memory, was exhausted. A tool compares it before
+// OOMKills returns how many of the processes that share the session's memory
+// limit, those of the worker's other sessions included, the kernel has killed so
+// far because that, or the host's memory, was exhausted. A tool compares it before
 // and after: a shell tells of a killed command only that it ended with 137. It is
 // -1 where nobody counts, as before the first program.
 func (e Env) OOMKills() int64 { return e.owner.oomKills() }

@@ -222,7 +222,7 @@ type ToolInfo struct {
 // Status describes a sandbox.
 type Status struct {
 	Level      string          // confinement level in force; "" before it was needed
-	Unenforced []string        // default limits that this host does not enforce, "single-uid" and "net-per-session" where workers are less apart, or their sessions more, than as root; each with the reason
+	Unenforced []string        // what this host does not enforce, each with the reason: names of default limits; "single-uid", "net-per-session" and "unbounded-files", where users, networks or files in memory are not as apart or bounded as they could be
 	Tools      int             // registered tools, hidden ones included
 	Workers    int             // known workers
 	Sessions   int             // live sessions, temporary ones included

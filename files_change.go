@@ -16,7 +16,7 @@ type CreateOptions struct {
 	MaxBytes  int64       // more is ErrTooLarge; 0: no limit
 	// Version is that of the file to replace, see File.Version: if it has
 	// another by then, or is gone, the error is ErrConflict. "": replace whatever
-	// is there. Append does not look at it.
+	// is there.
 	Version string
 }
 
@@ -73,7 +73,8 @@ func (f *Files) WriteFile(path string, src io.Reader, o CreateOptions) (FileInfo
 }
 
 // Append writes what src has to the end of a file, which is made if it is not
-// there. What was written before an error stays.
+// there; o.Mode is for a new one, o.MaxBytes bounds what is added, and o.Exclusive
+// and o.Version are not looked at. What was written before an error stays.
 func (f *Files) Append(path string, src io.Reader, o CreateOptions) (FileInfo, error) {
 	i, err := f.tree.Append(path, src, workfs.CreateOptions(o))
 	return FileInfo(i), fileError(err)
@@ -102,7 +103,7 @@ func (f *Files) Rename(from, to string, o MoveOptions) (FileInfo, error) {
 
 // Copy copies a file or a tree to a path that does not exist or, with Overwrite,
 // is a file. Links within a tree are copied as they are; FIFOs, sockets, devices
-// and set-id bits are left out.
+// and set-id bits are left out of it. What is copied before an error stays.
 func (f *Files) Copy(ctx context.Context, from, to string, o MoveOptions) (FileInfo, error) {
 	i, err := f.tree.Copy(ctx, from, to, workfs.MoveOptions(o))
 	return FileInfo(i), fileError(err)

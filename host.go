@@ -112,6 +112,8 @@ func degradation(name string) string {
 		return "all workers run as this program's user, and only their namespaces keep them apart; as root each has a user of its own"
 	case "net-per-session":
 		return "each session has a loopback of its own instead of sharing its worker's"
+	case "unbounded-files":
+		return "nothing bounds the number of files in a session's /tmp and /dev/shm, nor that of its terminals"
 	}
 	return ""
 }

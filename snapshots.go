@@ -85,7 +85,7 @@ func (s *Snapshots) Take(ctx context.Context, name string, l SnapshotLimits) (Sn
 		return SnapshotInfo{}, err
 	}
 	if l.Count < 0 || l.Bytes < 0 || l.Files < 0 {
-		return SnapshotInfo{}, Errorf(ErrInvalidInput, "SnapshotLimits must not be negative; 0 means the default")
+		return SnapshotInfo{}, Errorf(ErrInvalidInput, "SnapshotLimits: Count, Bytes and Files must not be negative; 0 means the default")
 	}
 	if l.Bytes == 0 && s.quota > 0 {
 		l.Bytes = 2 * s.quota
