@@ -128,15 +128,17 @@ func (w *Workspace) changes(ctx context.Context, in ChangesInput, do func(*sandb
 	if room <= 0 {
 		room = 1 << 62
 	}
-	for from, to := range map[*[]string]*[]string{&c.Added: &out.Added, &c.Changed: &out.Changed, &c.Removed: &out.Removed} {
-		*to = []string{}
-		for _, path := range *from {
+	fit := func(paths []string) []string {
+		kept := []string{}
+		for _, path := range paths {
 			if room -= int64(len(path)); room < 0 {
 				out.Truncated = true
 				break
 			}
-			*to = append(*to, path)
+			kept = append(kept, path)
 		}
+		return kept
 	}
+	out.Added, out.Changed, out.Removed = fit(c.Added), fit(c.Changed), fit(c.Removed)
 	return out, nil
 }

@@ -95,6 +95,24 @@ func TestAnAgentGoesBackToASnapshot(t *testing.T) {
 	}
 }
 
+func TestALimitOnOutputCutsTheLastLists(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, workspace.Config{}, sandbox.Options{Confine: sandbox.Confinement{Limits: sandbox.Limits{Output: 6}}})
+	w := f.sb.Worker("a")
+	f.run(t, w, "echo x > old1; echo x > old2")
+	if _, err := f.ws.Snapshot.Call(t.Context(), w, workspace.SnapshotInput{Name: "s"}); err != nil {
+		t.Fatal(err)
+	}
+	f.run(t, w, "rm old1 old2; echo x > new1; echo x > new2")
+	for range 5 {
+		got, err := f.ws.Diff.Call(t.Context(), w, workspace.ChangesInput{Name: "s"})
+		want := workspace.ChangesOutput{Added: []string{"new1"}, Changed: []string{}, Removed: []string{}, Truncated: true}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Fatalf("6 bytes of paths (-want +got): %v\n%s", err, diff)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, workspace.Config{Limits: sandbox.SnapshotLimits{Count: 2, Bytes: 100_000, Files: 3}}, sandbox.Options{})
