@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 )
 
@@ -96,8 +95,9 @@ func (t *Tree) Rename(from, to string, o MoveOptions) (Info, error) {
 }
 
 // Copy copies a file, a link or a tree to a path that does not exist or, with
-// Overwrite, is a file. Sockets, devices and FIFOs are left out; links are
-// copied as they are; set-id bits are not kept.
+// Overwrite, is a file. Sockets, devices and FIFOs are left out of a tree; links
+// in it are copied as they are; set-id bits are not kept. What is copied before an
+// error stays.
 func (t *Tree) Copy(ctx context.Context, from, to string, o MoveOptions) (Info, error) {
 	relTo, err := t.Clean(to)
 	if err != nil {
@@ -114,15 +114,26 @@ func (t *Tree) Copy(ctx context.Context, from, to string, o MoveOptions) (Info, 
 	create := CreateOptions{Exclusive: !o.Overwrite, Parents: o.Parents}
 	if src.Mode.Type() == fs.ModeSymlink {
 		// A link to a file stands for the file, where it can be followed.
-		if real, err := t.Stat(from); err == nil {
-			src = real
+		if target, err := t.Stat(from); err == nil {
+			src = target
 		}
 	}
-	if !src.Mode.IsDir() {
-		if err := c.one(src, relTo, create); err != nil {
+	switch src.Mode.Type() {
+	case 0:
+		f, err := t.Open(src.Path)
+		if err != nil {
+			return Info{}, err
+		}
+		defer f.Close()
+		return c.file(f, relTo, create)
+	case fs.ModeSymlink:
+		if err := c.link(src, relTo, o.Parents); err != nil {
 			return Info{}, err
 		}
 		return t.Lstat(relTo)
+	case fs.ModeDir:
+	default:
+		return Info{}, explain("copy", from, regular(src.Mode))
 	}
 	if strings.HasPrefix(relTo+"/", src.Path+"/") || src.Path == "." {
 		return Info{}, explain("copy to", to, with(ErrPath, "a directory cannot be copied into itself"))
@@ -156,74 +167,66 @@ func (c *copier) tree(src, top Info) error {
 			rel = strings.TrimPrefix(i.Path, src.Path+"/")
 		}
 		to := top.Path + "/" + rel
-		if i.Mode.IsDir() {
+		switch i.Mode.Type() {
+		case fs.ModeDir:
 			_, err := c.t.Mkdir(to, MkdirOptions{})
 			return err
+		case fs.ModeSymlink:
+			return c.link(i, to, false)
+		case 0:
+			f, err := c.t.Open(i.Path)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // gone
+			}
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = c.file(f, to, CreateOptions{Exclusive: true})
+			return err
 		}
-		return c.one(i, to, CreateOptions{Exclusive: true})
+		return nil
 	})
 	return errors.Join(err, failed)
 }
 
-// one copies what is no directory.
-func (c *copier) one(src Info, to string, o CreateOptions) error {
-	switch src.Mode.Type() {
-	case fs.ModeSymlink:
-		return c.t.at("copy to", to, resolution{make: o.Parents}, func(pl place) error {
-			return pl.d.symlink(src.Target, pl.name)
-		})
-	case 0:
-	default:
-		return nil
-	}
-	f, err := c.t.Open(src.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // gone
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+// link copies a symbolic link as it is.
+func (c *copier) link(src Info, to string, parents bool) error {
+	return c.t.at("copy to", to, resolution{make: parents}, func(pl place) error {
+		return pl.d.symlink(src.Target, pl.name)
+	})
+}
+
+// file copies a regular file.
+func (c *copier) file(f *File, to string, o CreateOptions) (Info, error) {
 	if f.info.Size > c.left {
-		return explain("copy", src.Path, with(ErrTooLarge, "more than %d bytes to copy", c.limit))
+		return Info{}, explain("copy", f.info.Path, with(ErrTooLarge, "more than %d bytes to copy", c.limit))
 	}
 	o.Mode = f.info.Mode
 	w, err := c.t.Create(to, o)
 	if err != nil {
-		return err
+		return Info{}, err
 	}
 	defer w.Close()
 	buf := make([]byte, min(f.info.Size+1, chunk))
 	for {
 		if err := c.ctx.Err(); err != nil {
-			return err
+			return Info{}, err
 		}
 		n, err := f.Read(buf)
 		if c.left -= int64(n); c.left < 0 {
-			return explain("copy", src.Path, with(ErrTooLarge, "more than %d bytes to copy", c.limit))
+			return Info{}, explain("copy", f.info.Path, with(ErrTooLarge, "more than %d bytes to copy", c.limit))
 		}
 		if n > 0 {
 			if _, err := w.Write(buf[:n]); err != nil {
-				return err
+				return Info{}, err
 			}
 		}
 		if err == io.EOF {
-			_, err := w.Commit()
-			return err
+			return w.Commit()
 		}
 		if err != nil {
-			return explain("copy", src.Path, err)
+			return Info{}, explain("copy", f.info.Path, err)
 		}
 	}
-}
-
-// Symlink makes a link. The target is written as it is; it is only followed if
-// it leads into the tree.
-func (t *Tree) Symlink(target, path string) error {
-	return t.at("link", path, resolution{}, func(pl place) error {
-		if pl.name == "." {
-			return os.ErrExist
-		}
-		return pl.d.symlink(target, pl.name)
-	})
 }

@@ -34,24 +34,6 @@ func openRoot(path string) (*dir, error) {
 	return newDir(fd), nil
 }
 
-func openRootFile(f *os.File) (*dir, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var fd int
-	var opened error
-	err = raw.Control(func(p uintptr) {
-		fd, opened = retry(func() (int, error) {
-			return unix.Openat(int(p), ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		})
-	})
-	if err = errors.Join(err, opened); err != nil {
-		return nil, &os.PathError{Op: "open", Path: f.Name(), Err: err}
-	}
-	return newDir(fd), nil
-}
-
 // hold takes a further hold, unless the directory is closed.
 func (d *dir) hold() bool {
 	for {

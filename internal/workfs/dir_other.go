@@ -25,8 +25,6 @@ func openRoot(name string) (*dir, error) {
 	return &dir{root, "."}, nil
 }
 
-func openRootFile(f *os.File) (*dir, error) { return openRoot(f.Name()) }
-
 func (d *dir) hold() bool { return true }
 
 // close does nothing: only the tree's top holds something.

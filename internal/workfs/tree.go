@@ -10,7 +10,6 @@ package workfs
 
 import (
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -36,23 +35,10 @@ type Tree struct {
 // Open opens the directory path as a tree. Nothing of the path may be in the
 // worker's hands.
 func Open(path string, o Options) (*Tree, error) {
-	d, err := openRoot(path)
+	root, err := openRoot(path)
 	if err != nil {
 		return nil, err
 	}
-	return newTree(d, o)
-}
-
-// New makes a tree of an open directory, which stays the caller's.
-func New(root *os.File, o Options) (*Tree, error) {
-	d, err := openRootFile(root)
-	if err != nil {
-		return nil, err
-	}
-	return newTree(d, o)
-}
-
-func newTree(root *dir, o Options) (*Tree, error) {
 	t := &Tree{root: root}
 	for _, p := range o.Inside {
 		p = strings.TrimRight(p, "/")
@@ -62,7 +48,6 @@ func newTree(root *dir, o Options) (*Tree, error) {
 		}
 		t.inside = append(t.inside, p)
 	}
-	var err error
 	if t.id, err = newIdentity(o.UID, o.GID); err != nil {
 		root.close()
 		return nil, err
