@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/runes"
 	"github.com/agentflow-go/sandbox/internal/term"
 )
 
@@ -170,7 +171,7 @@ func (s *Shell) Output(ctx context.Context, in OutputInput) (OutputOutput, error
 	// Asked before reading: output that comes with the end is then not missed.
 	code, over := p.ExitCode()
 	c, err := p.Output(ctx, in.Since, max(most, utf8.UTFMax), wait)
-	if n := whole(c.Data); err == nil && !over && n == 0 && len(c.Data) > 0 {
+	if n := runes.Whole(c.Data); err == nil && !over && n == 0 && len(c.Data) > 0 {
 		// The beginning of a rune only: there has to be one byte more.
 		if _, err = p.Output(ctx, c.Next, 1, time.Until(deadline)); err == nil {
 			code, over = p.ExitCode()
@@ -180,7 +181,7 @@ func (s *Shell) Output(ctx context.Context, in OutputInput) (OutputOutput, error
 	if len(c.Data) == 0 && !over {
 		code, over = p.ExitCode()
 	}
-	if n := whole(c.Data); !over { // the rest of the rune is still to come
+	if n := runes.Whole(c.Data); !over { // the rest of the rune is still to come
 		c.Next -= int64(len(c.Data) - n)
 		c.Data = c.Data[:n]
 	}

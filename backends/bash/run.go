@@ -7,10 +7,10 @@ import (
 	"io"
 	"strings"
 	"syscall"
-	"unicode/utf8"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/internal/jail"
+	"github.com/agentflow-go/sandbox/internal/runes"
 	"github.com/agentflow-go/sandbox/internal/size"
 	"github.com/agentflow-go/sandbox/internal/term"
 )
@@ -73,11 +73,11 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 	}
 	spills := map[term.Stream]*spill{term.Stdout: {s: s}, term.Stderr: {s: s}}
 	c.Spill = func(st term.Stream) (io.Writer, error) { return spills[st], nil }
-	var live map[term.Stream]*decoder
+	var live map[term.Stream]*runes.Decoder
 	if call.Listening() {
-		live = map[term.Stream]*decoder{term.Stdout: {}, term.Stderr: {}}
+		live = map[term.Stream]*runes.Decoder{term.Stdout: {}, term.Stderr: {}}
 		c.OnOutput = func(st term.Stream, p []byte) {
-			if text := live[st].next(p); text != "" {
+			if text := live[st].Next(p); text != "" {
 				call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: string(st), Text: text})
 			}
 		}
@@ -90,7 +90,7 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 		killed = env.OOMKills() - before // negative when the jail is gone
 	}
 	for st, d := range live {
-		if text := d.rest(); text != "" {
+		if text := d.Rest(); text != "" {
 			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: string(st), Text: text})
 		}
 	}
@@ -158,32 +158,4 @@ func text(o term.Output, sp *spill) (text, file string) {
 		note += fmt.Sprintf("; it could not be saved: %v", err)
 	}
 	return head + "\n" + note + " …]\n" + strings.ToValidUTF8(string(o.Tail), "\uFFFD"), where
-}
-
-// decoder cuts a stream of bytes into pieces of valid UTF-8.
-type decoder struct{ carry []byte }
-
-func (d *decoder) next(p []byte) string {
-	p = append(d.carry, p...)
-	n := whole(p)
-	d.carry = append([]byte(nil), p[n:]...)
-	return strings.ToValidUTF8(string(p[:n]), "\uFFFD")
-}
-
-func (d *decoder) rest() string {
-	defer func() { d.carry = nil }()
-	return strings.ToValidUTF8(string(d.carry), "\uFFFD")
-}
-
-// whole returns the length of p without an unfinished rune at its end.
-func whole(p []byte) int {
-	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
-		if b := p[len(p)-n]; utf8.RuneStart(b) {
-			if !utf8.FullRune(p[len(p)-n:]) {
-				return len(p) - n
-			}
-			break
-		}
-	}
-	return len(p)
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/runes"
 	"github.com/agentflow-go/sandbox/internal/term"
 )
 
@@ -122,10 +123,10 @@ func (b *shell) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, 
 	defer b.setStop(nil)
 	live := call.Listening()
 	captures := map[term.Stream]*capture{}
-	decoders := map[term.Stream]*decoder{}
+	decoders := map[term.Stream]*runes.Decoder{}
 	for _, st := range []term.Stream{term.Stdout, term.Stderr} {
 		captures[st] = newCapture(c.maxOutput, func() *file { return &file{s: b.s, kind: "bash-" + string(st), ext: ".txt"} })
-		decoders[st] = &decoder{}
+		decoders[st] = &runes.Decoder{}
 	}
 	emit := func(st term.Stream, text string) {
 		if live && text != "" {
@@ -138,12 +139,12 @@ func (b *shell) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, 
 		OnOutput: func(st term.Stream, p []byte) {
 			captures[st].write(p)
 			if live {
-				emit(st, decoders[st].next(p))
+				emit(st, decoders[st].Next(p))
 			}
 		},
 	})
 	for st, d := range decoders {
-		emit(st, d.rest())
+		emit(st, d.Rest())
 	}
 	out := RunOutput{
 		Language: bash, Outputs: []Output{}, ReturnCode: res.ExitCode, TimedOut: res.TimedOut,

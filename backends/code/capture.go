@@ -3,7 +3,6 @@ package code
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 )
 
 // capture keeps what one call writes to one stream: all of it, or once that is
@@ -61,27 +60,4 @@ func (c *capture) text() (text, path string, cut bool) {
 		}
 	}
 	return strings.ToValidUTF8(string(head), "\uFFFD") + "\n" + note + " …]\n" + strings.ToValidUTF8(string(tail), "\uFFFD"), path, true
-}
-
-// decoder cuts a stream of bytes into pieces of valid UTF-8, for events.
-type decoder struct{ carry []byte }
-
-func (d *decoder) next(p []byte) string {
-	p = append(d.carry, p...)
-	n := len(p)
-	for back := 1; back < utf8.UTFMax && back <= len(p); back++ {
-		if b := p[len(p)-back]; utf8.RuneStart(b) {
-			if !utf8.FullRune(p[len(p)-back:]) {
-				n -= back
-			}
-			break
-		}
-	}
-	d.carry = append([]byte(nil), p[n:]...)
-	return strings.ToValidUTF8(string(p[:n]), "\uFFFD")
-}
-
-func (d *decoder) rest() string {
-	defer func() { d.carry = nil }()
-	return strings.ToValidUTF8(string(d.carry), "\uFFFD")
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/runes"
 )
 
 // driven is an engine whose interpreter is a process with a driver in it.
@@ -103,7 +104,7 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 	why, late := d.takeGone()
 	live := call.Listening()
 	var captures [2]*capture
-	var decoders [2]decoder
+	var decoders [2]runes.Decoder
 	streams := [2]*stream{p.stdout, p.stderr}
 	for i, name := range [2]string{"stdout", "stderr"} {
 		captures[i] = newCapture(c.maxOutput, func() *file { return &file{s: d.s, kind: d.language + "-" + name, ext: ".txt"} })
@@ -111,7 +112,7 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 		streams[i].begin(func(b []byte) {
 			captures[i].write(b)
 			if live {
-				if text := decoders[i].next(b); text != "" {
+				if text := decoders[i].Next(b); text != "" {
 					call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: name, Text: text})
 				}
 			}
@@ -123,7 +124,7 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 	for i, name := range [2]string{"stdout", "stderr"} {
 		streams[i].end()
 		if live {
-			if text := decoders[i].rest(); text != "" {
+			if text := decoders[i].Rest(); text != "" {
 				call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: name, Text: text})
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/runes"
 )
 
 // ReadInput is what file:read takes.
@@ -160,13 +161,8 @@ func (out *ReadOutput) show(p []byte) error {
 // wholeRunes returns the length of p without an unfinished rune at its end, or
 // all of it if it is nothing else.
 func wholeRunes(p []byte) int {
-	for n := 1; n < utf8.UTFMax && n < len(p); n++ {
-		if b := p[len(p)-n]; utf8.RuneStart(b) {
-			if !utf8.FullRune(p[len(p)-n:]) {
-				return len(p) - n
-			}
-			break
-		}
+	if n := runes.Whole(p); n > 0 {
+		return n
 	}
 	return len(p)
 }

@@ -5,9 +5,10 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/hinshun/vt10x"
+
+	"github.com/agentflow-go/sandbox/internal/runes"
 )
 
 // Screen is what a person would see.
@@ -49,9 +50,9 @@ func (s *screen) write(p []byte) {
 		p = append(s.carry, p...)
 		s.carry = nil
 	}
-	if n := incomplete(p); n > 0 {
-		s.carry = append([]byte(nil), p[len(p)-n:]...)
-		p = p[:len(p)-n]
+	if n := runes.Whole(p); n < len(p) {
+		s.carry = append([]byte(nil), p[n:]...)
+		p = p[:n]
 	}
 	p = s.filter.pass(p)
 	s.guard(func() { s.vt.Write(p) })
@@ -95,17 +96,4 @@ func (s *screen) applicationKeys() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.vt.Mode()&vt10x.ModeAppCursor != 0
-}
-
-// incomplete returns the length of an unfinished rune at p's end.
-func incomplete(p []byte) int {
-	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
-		if b := p[len(p)-n]; utf8.RuneStart(b) {
-			if b >= utf8.RuneSelf && !utf8.FullRune(p[len(p)-n:]) {
-				return n
-			}
-			return 0
-		}
-	}
-	return 0
 }
