@@ -41,7 +41,9 @@ func Register(r *sandbox.Registry, cfg Config) Tools {
 		Reset:     sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "reset", Description: resetText, Concurrent: true, Idempotent: true}, sandbox.Method((*Session).Reset)),
 		Variables: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "variables", Description: variablesText, ReadOnly: true}, sandbox.Method((*Session).Variables)),
 		Interrupt: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "interrupt", Description: interruptText, Concurrent: true}, sandbox.Method((*Session).Interrupt)),
-		Install:   sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "install", Description: installText, Idempotent: true}, sandbox.Method((*Session).Install)),
+		Install: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "install", Description: installText, Idempotent: true}, func(ctx context.Context, call sandbox.Call, s *Session, in InstallInput) (InstallOutput, error) {
+			return s.install(ctx, call, in)
+		}),
 		Languages: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "languages", Description: languagesText, Concurrent: true, ReadOnly: true}, sandbox.Method((*Session).Languages)),
 	}
 }

@@ -38,6 +38,10 @@ const importModule = "export default (spec) => import(spec);\n"
 // Install installs packages into the workspace, where the session's interpreters
 // find them. It waits for code that runs in the language.
 func (s *Session) Install(ctx context.Context, in InstallInput) (InstallOutput, error) {
+	return s.install(ctx, sandbox.Call{}, in)
+}
+
+func (s *Session) install(ctx context.Context, call sandbox.Call, in InstallInput) (InstallOutput, error) {
 	it, err := s.interp(in.Language)
 	if err != nil {
 		return InstallOutput{}, err
@@ -87,7 +91,7 @@ func (s *Session) Install(ctx context.Context, in InstallInput) (InstallOutput, 
 		if ctx.Err() != nil {
 			return InstallOutput{}, context.Cause(ctx)
 		}
-		return InstallOutput{}, installError(it.language, network, tail.text(), err)
+		return InstallOutput{}, installError(it.language, network, denials(call), tail.text(), err)
 	}
 	if it.language == javascript {
 		files, err := env.Files()
@@ -134,7 +138,7 @@ func (s *Session) network(ctx context.Context, home string) (bool, error) {
 }
 
 // installError says what is to be done.
-func installError(language string, network bool, output string, err error) error {
+func installError(language string, network bool, denied []string, output string, err error) error {
 	switch {
 	case strings.Contains(output, "No module named pip"):
 		return sandbox.Errorf(sandbox.ErrDependency, "install: this host's Python has no pip; install it there (python3-pip)")
@@ -143,8 +147,8 @@ func installError(language string, network bool, output string, err error) error
 	case !network:
 		return sandbox.Errorf(sandbox.ErrDenied, "install: this session has no network, so packages come from files in the workspace only; "+
 			"to let %s reach its index, list the index's hosts in confinement.egress.allow. It said:\n%s", language, output)
-	case strings.Contains(output, "403"):
-		return sandbox.Errorf(sandbox.ErrDenied, "install: %w; if a host was refused, list it in confinement.egress.allow. It said:\n%s", err, output)
+	case len(denied) > 0:
+		return sandbox.Errorf(sandbox.ErrDenied, "install: %w: %s; to let it through, list the host in confinement.egress.allow. It said:\n%s", err, strings.Join(denied, "; "), output)
 	}
 	return sandbox.Errorf(sandbox.ErrDependency, "install: %w:\n%s", err, output)
 }

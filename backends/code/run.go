@@ -26,6 +26,8 @@ type RunOutput struct {
 	Outputs  []Output   `json:"outputs" jsonschema:"figures and other rich forms of values"`
 	Error    *CellError `json:"error" jsonschema:"what ended the code early; null if nothing did"`
 
+	Denied []string `json:"denied,omitempty" jsonschema:"what policy refused to the session's programs meanwhile, such as a host that is not in the allow list; trying again does not help"`
+
 	ReturnCode      int     `json:"return_code" jsonschema:"0, or 1 after an error, or what the code asked for by exiting; -1 after a time-out"`
 	ExecutionTimeMS float64 `json:"execution_time_ms"`
 	MemoryUsedMB    float64 `json:"memory_used_mb" jsonschema:"most memory of the interpreter during the call; 0 if it died"`
@@ -100,7 +102,17 @@ func (s *Session) run(ctx context.Context, call sandbox.Call, in RunInput) (RunO
 		return RunOutput{}, err
 	}
 	defer release()
-	return it.run(ctx, call, c)
+	out, err := it.run(ctx, call, c)
+	out.Denied = denials(call)
+	return out, err
+}
+
+// denials says what policy has refused since the call began.
+func denials(call sandbox.Call) (texts []string) {
+	for _, d := range call.Denied() {
+		texts = append(texts, d.Text)
+	}
+	return texts
 }
 
 // extensions are those of the images that are saved.
