@@ -83,7 +83,8 @@ func (s *session) open(ctx context.Context) error {
 	if err := s.chrome.add(s); err != nil {
 		return err
 	}
-	if err := root.all(ctx, cmd(browser.SetDownloadBehavior, s.downloads.behavior(s))); err != nil {
+	behavior, err := root.send(ctx, browser.CommandSetDownloadBehavior, s.downloads.behavior(s))
+	if err != nil {
 		return err
 	}
 	if s.cfg.StorageState != nil {
@@ -92,6 +93,9 @@ func (s *session) open(ctx context.Context) error {
 		}
 	}
 	t, err := s.newTab(ctx)
+	if err == nil {
+		err = behavior.wait(ctx, nil)
+	}
 	if err != nil {
 		return err
 	}
