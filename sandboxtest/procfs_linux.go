@@ -113,6 +113,17 @@ stopped(errors)`},
 		es = append(es, Escape{Name: "proc/read-" + name, Tries: "read the kernel's /proc/" + path, Seen: "there is something in it",
 			code: `b = read('/proc/` + path + `', 512); escaped('%d bytes' % len(b)) if b else stopped('it is empty')`})
 	}
+	es = append(es, Escape{Name: "proc/write-any", Tries: "find a file of /proc, beside those of processes, to write to", Seen: seenOpen,
+		code: `
+n = 0
+for top, dirs, names in os.walk('/proc'):
+    if top == '/proc': dirs[:] = [d for d in dirs if not d.isdigit() and d not in ('self', 'thread-self')]
+    for p in [top + '/' + name for name in names]:
+        n += 1
+        try: os.close(os.open(p, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY))
+        except OSError: continue
+        escaped('opened ' + p)
+stopped('none of %d' % n)`})
 	return append(es, Escape{Name: "proc/kernel-addresses", Tries: "learn the kernel's addresses", Seen: "/proc/kallsyms has some that are not zero",
 		code: `
 b = read('/proc/kallsyms', 1 << 16)

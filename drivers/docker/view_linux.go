@@ -46,7 +46,7 @@ var perUser = [...]string{"passwd", "group"}
 // masks. Paths that do not exist are passed over.
 var masked = []string{
 	"/proc/acpi", "/proc/asound", "/proc/fs", "/proc/interrupts", "/proc/kcore", "/proc/key-users", "/proc/keys", "/proc/kmsg",
-	"/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/sysrq-trigger", "/proc/timer_list", "/proc/timer_stats",
+	"/proc/latency_stats", "/proc/pressure", "/proc/sched_debug", "/proc/scsi", "/proc/sysrq-trigger", "/proc/timer_list", "/proc/timer_stats",
 	"/sys/firmware", "/sys/devices/virtual/powercap",
 }
 

@@ -33,7 +33,8 @@ type Options struct {
 	// internal/cgroup.Options. Close moves it back.
 	MoveCgroup bool
 	// DataDir is where the program keeps its data; no ReadOnly path may touch
-	// it. Empty: nothing is checked against it.
+	// it, and what every jail sees must not hold it. Empty: nothing is checked
+	// against it.
 	DataDir string
 	// Bwrap is the path of bwrap. Empty: it is looked up in PATH.
 	Bwrap string

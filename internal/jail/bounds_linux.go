@@ -21,33 +21,38 @@ const (
 // maxFiles is how many files a file system in memory of that many bytes may have.
 func maxFiles(size int64) int64 { return max(leastFiles, size/bytesPerFile) }
 
-// remount is what changes the options of a file system of the jail's.
-type remount struct {
-	path    string
-	flags   uintptr
-	options string
+// mountCall is a mount(2) that changes a mount of the jail's.
+type mountCall struct {
+	source, path string
+	flags        uintptr
+	options      string
 }
 
 // bound bounds the numbers of files and terminals of a jail that is there already
-// and has not started anything, for a driver that cannot ask for that. mnt is the
-// jail's mount namespace.
+// and has not started anything, and makes the settings in its /proc read-only, for a
+// driver that cannot ask for that. mnt is the jail's mount namespace.
 func (j *Jail) bound(mnt int, spec *Spec) error {
-	all := []remount{
-		{"/tmp", unix.MS_NODEV, fmt.Sprintf("nr_inodes=%d", maxFiles(spec.TmpSize))},
-		{"/dev/shm", unix.MS_NODEV, fmt.Sprintf("nr_inodes=%d", maxFiles(spec.ShmSize))},
-		{"/dev/pts", unix.MS_NOEXEC, fmt.Sprintf("%s,max=%d", terminalOptions, maxTerminals)},
+	const remount = unix.MS_REMOUNT | unix.MS_NOSUID
+	all := []mountCall{
+		{"", "/tmp", remount | unix.MS_NODEV, fmt.Sprintf("nr_inodes=%d", maxFiles(spec.TmpSize))},
+		{"", "/dev/shm", remount | unix.MS_NODEV, fmt.Sprintf("nr_inodes=%d", maxFiles(spec.ShmSize))},
+		{"", "/dev/pts", remount | unix.MS_NOEXEC, fmt.Sprintf("%s,max=%d", terminalOptions, maxTerminals)},
+	}
+	// bwrap leaves them as they are where its own user may not write to the directory,
+	// which says nothing of the files.
+	for _, p := range inProc(procCovered[:]) {
+		all = append(all,
+			mountCall{p, p, unix.MS_BIND, ""},
+			mountCall{"", p, remount | unix.MS_BIND | unix.MS_RDONLY | unix.MS_NODEV | unix.MS_NOEXEC, ""})
 	}
 	if j.h.uids != nil {
-		return j.h.starter.remount(mnt, all)
+		return j.h.starter.mounts(mnt, all)
 	}
-	return remountAsOwner(mnt, all)
+	return mountsAsOwner(mnt, all)
 }
 
-// remountFlags are those of all.
-const remountFlags = unix.MS_REMOUNT | unix.MS_NOSUID
-
-// remount goes to the mount namespace mnt and comes back, as root can.
-func (s *starter) remount(mnt int, all []remount) (err error) {
+// mounts goes to the mount namespace mnt and comes back, as root can.
+func (s *starter) mounts(mnt int, all []mountCall) (err error) {
 	s.do(func() {
 		if err = s.stuck; err != nil {
 			return
@@ -64,9 +69,9 @@ func (s *starter) remount(mnt int, all []remount) (err error) {
 			err = fmt.Errorf("bound files: join mount namespace: %w", err)
 			return
 		}
-		for _, r := range all {
-			if err = unix.Mount("", r.path, "", remountFlags|r.flags, r.options); err != nil {
-				err = fmt.Errorf("bound files of %s: %w", r.path, err)
+		for _, m := range all {
+			if err = unix.Mount(m.source, m.path, "", m.flags, m.options); err != nil {
+				err = fmt.Errorf("bound %s: %w", m.path, err)
 				break
 			}
 		}
@@ -78,10 +83,10 @@ func (s *starter) remount(mnt int, all []remount) (err error) {
 	return err
 }
 
-// remountAsOwner does it for a program that is not root. The mounts belong to the
+// mountsAsOwner does it for a program that is not root. The mounts belong to the
 // user namespace that owns theirs, and so to who made that; but only a process of
 // one thread can go there.
-func remountAsOwner(mnt int, all []remount) error {
+func mountsAsOwner(mnt int, all []mountCall) error {
 	user, err := unix.IoctlRetInt(mnt, unix.NS_GET_USERNS)
 	if err != nil {
 		return fmt.Errorf("bound files: owner of the mounts: %w", err)
@@ -94,8 +99,8 @@ func remountAsOwner(mnt int, all []remount) error {
 	defer sc.close()
 	sc.call("join the user namespace", unix.SYS_SETNS, user, unix.CLONE_NEWUSER)
 	sc.call("join the mount namespace", unix.SYS_SETNS, mnt, unix.CLONE_NEWNS)
-	for _, r := range all {
-		sc.call("bound files of", unix.SYS_MOUNT, 0, path(r.path), 0, remountFlags|r.flags, r.options)
+	for _, m := range all {
+		sc.call("bound", unix.SYS_MOUNT, m.source, path(m.path), 0, m.flags, m.options)
 	}
 	sc.end()
 	return sc.child(0)

@@ -195,11 +195,10 @@ func fixtureArgs() (args []string, err error) {
 // procMasks are the options that mask what the host's /proc has of procFiles and
 // procDirs.
 func procMasks() (args []string) {
-	files, dirs := procMasked()
-	for _, path := range files {
+	for _, path := range inProc(procFiles[:]) {
 		args = append(args, "--ro-bind", "/dev/null", path)
 	}
-	for _, path := range dirs {
+	for _, path := range inProc(procDirs[:]) {
 		args = append(args, "--tmpfs", path, "--remount-ro", path)
 	}
 	return args

@@ -62,8 +62,8 @@ type Traits struct {
 	// Volumes tells that a jail can have [Policy.Volume].
 	Volumes bool
 	// NoBounds tells that the driver cannot bound the number of files in /tmp and
-	// /dev/shm, nor that of terminals; the host does it, where it may, before any
-	// program starts.
+	// /dev/shm, nor that of terminals, nor make the settings in /proc read-only; the
+	// host does it, where it may, before any program starts.
 	NoBounds bool
 	// NoMounts and NoNestedUserNS, unless empty, are why a program cannot have
 	// [Cmd.Mounts] and [Cmd.NestedUserNS].

@@ -87,7 +87,7 @@ func (h *Host) Level() string { return h.driver.Name() }
 // network namespace of its own, also that of a single program, instead of sharing
 // its worker's, and that [Jail.Listen] is not possible; "unbounded-files" that the
 // number of files in /tmp and /dev/shm, and of terminals, has no bound of the
-// jail's.
+// jail's, and that programs may change the settings of the jail's own namespaces.
 func (h *Host) Degraded() (names []string) {
 	if h.uids == nil {
 		names = append(names, "single-uid")

@@ -20,7 +20,7 @@ type nativeDriver struct {
 	fixed    []fixture
 	files    []string // masked of /proc
 	dirs     []string // likewise
-	covered  []string // of /proc: not to be written to
+	covered  []string // likewise, but to be read
 	lastCap  int
 	readOnly []bind
 }
@@ -60,12 +60,7 @@ func (d *nativeDriver) Open(_ context.Context, s *Site) (err error) {
 		}
 		d.fixed = append(d.fixed, own)
 	}
-	d.files, d.dirs = procMasked()
-	for _, name := range []string{"sys", "irq", "bus"} {
-		if _, err := os.Lstat("/proc/" + name); err == nil {
-			d.covered = append(d.covered, name)
-		}
-	}
+	d.files, d.dirs, d.covered = inProc(procFiles[:]), inProc(procDirs[:]), inProc(procCovered[:])
 	d.lastCap = 63
 	if b, err := os.ReadFile("/proc/sys/kernel/cap_last_cap"); err == nil {
 		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {

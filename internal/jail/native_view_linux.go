@@ -206,8 +206,8 @@ func (v *viewScript) proc(d *nativeDriver, null slot, lock bool) {
 	if lock {
 		v.write("proc/sys/user/max_user_namespaces", "1")
 	}
-	for _, name := range d.covered {
-		v.put(v.take("proc/"+name), "/proc/"+name, readOnly)
+	for _, p := range d.covered {
+		v.put(v.take(rel(p)), p, readOnly)
 	}
 	for _, p := range d.files {
 		v.put(v.again(null), p, readOnly)

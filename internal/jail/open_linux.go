@@ -157,6 +157,9 @@ func open(ctx context.Context, o Options, d Driver) (_ *Host, err error) {
 	}
 	confined := !d.Traits().Unconfined
 	if confined {
+		if err := checkDataDir(h.dataDir); err != nil {
+			return nil, err
+		}
 		if err := h.prepare(); err != nil {
 			return nil, err
 		}

@@ -35,23 +35,26 @@ var etcMade = [...][2]string{
 const hostname = "sandbox"
 
 // procFiles and procDirs are masked: they tell of the host or its kernel, or let
-// it be changed. A jail's user may read or write few of them anyway.
+// it be changed. A jail's user may read or write few of them anyway. Whoever may
+// write to pressure gives the kernel work for the whole machine.
+//
+// procCovered are read-only: the settings of the jail's own namespaces belong to its
+// user.
 var (
 	procFiles = [...]string{"kcore", "keys", "key-users", "kmsg", "latency_stats", "sched_debug", "sysrq-trigger", "timer_list", "timer_stats"}
-	procDirs  = [...]string{"acpi", "asound", "fs", "scsi"}
+	procDirs  = [...]string{"acpi", "asound", "fs", "pressure", "scsi"}
+
+	procCovered = [...]string{"bus", "irq", "sys"}
 )
 
-// procMasked are the paths of procFiles and procDirs that this host has.
-func procMasked() (files, dirs []string) {
-	there := func(names []string) (out []string) {
-		for _, name := range names {
-			if _, err := os.Lstat("/proc/" + name); err == nil {
-				out = append(out, "/proc/"+name)
-			}
+// inProc are the paths of those names that this host has in /proc.
+func inProc(names []string) (paths []string) {
+	for _, name := range names {
+		if _, err := os.Lstat("/proc/" + name); err == nil {
+			paths = append(paths, "/proc/"+name)
 		}
-		return out
 	}
-	return there(procFiles[:]), there(procDirs[:])
+	return paths
 }
 
 // bind is a host path that a jail sees, by descriptor: what was checked is what
@@ -128,6 +131,28 @@ func checkPath(p, data string) error {
 			if p == d || below(p, d) || below(d, p) {
 				return fmt.Errorf("is, holds or lies below the data directory %s", d)
 			}
+		}
+	}
+	return nil
+}
+
+// checkDataDir refuses a data directory that every jail would see: where all
+// workers are one user, each could read the others' files there.
+func checkDataDir(data string) error {
+	if data == "" {
+		return nil
+	}
+	fixed, err := Fixtures()
+	if err != nil {
+		return fmt.Errorf("jail: %w", err)
+	}
+	real, err := filepath.EvalSymlinks(data)
+	if err != nil {
+		real = data // it may not exist yet
+	}
+	for _, f := range fixed {
+		if f.Host != "" && (real == f.Host || below(real, f.Host)) {
+			return fmt.Errorf("jail: DataDir %s lies in %s, which every jail sees: use a directory elsewhere, such as one below /var/lib", data, f.Host)
 		}
 	}
 	return nil

@@ -40,8 +40,8 @@ var viewTests = []struct{ name, script string }{
 	{"system is read-only", `! touch /usr/x && ! touch /usr/bin/x && ! touch /bin/x && ! rm /usr/bin/env`},
 	{"etc is read-only", `! touch /etc/x && ! sh -c 'echo x >>/etc/passwd' && ! rm /etc/hosts && ! sh -c 'echo x >>/etc/ssl/openssl.cnf'`},
 	{"devices are read-only", `! touch /dev/x && ! rm /dev/null && ! mknod /dev/y c 1 3 && ! mknod /tmp/y b 254 0`},
-	{"kernel settings are read-only", `! sh -c 'echo 1 >/proc/sys/kernel/panic' && ! sh -c 'echo x >/proc/sys/kernel/hostname' && ! sh -c 'echo b >/proc/sysrq-trigger'`},
-	{"proc is masked", `for f in kcore keys key-users kmsg timer_list sched_debug latency_stats; do ! cat /proc/$f || exit 1; done; for d in acpi scsi asound fs; do test -z "$(ls -A /proc/$d)" || exit 1; done`},
+	{"kernel settings are read-only", `! sh -c 'echo 1000 >/proc/sys/kernel/msgmni' && ! sh -c 'echo 1 >/proc/sys/kernel/panic' && ! sh -c 'echo x >/proc/sys/kernel/hostname' && ! sh -c 'echo b >/proc/sysrq-trigger'`},
+	{"proc is masked", `for f in kcore keys key-users kmsg timer_list sched_debug latency_stats; do ! cat /proc/$f || exit 1; done; for d in acpi scsi asound fs pressure; do test -z "$(ls -A /proc/$d)" || exit 1; done`},
 	{"devices", `echo x >/dev/null && test "$(head -c 3 /dev/zero | wc -c)" = 3 && head -c 1 /dev/urandom >/tmp/r && ! sh -c 'echo x >/dev/full' && test -c /dev/tty && test -d /dev/pts && test -c /dev/ptmx && ls -d /dev/fd/ && ! test -e /dev/vda && ! test -e /dev/kvm`},
 	{"pty of its own", `script -qc 'tty' /dev/null | grep -q /dev/pts/0`},
 
@@ -259,4 +259,24 @@ func TestReadOnlyPaths(t *testing.T) {
 	if got := sh(t, newJail(t, h), "ls -d /var/lib/*; test -e /var/lib/dpkg/status; touch /var/lib/dpkg/x 2>&1 || true"); got != "/var/lib/dpkg\ntouch: cannot touch '/var/lib/dpkg/x': Read-only file system\n" {
 		t.Errorf("with a ReadOnly path: %q", got)
 	}
+}
+
+func TestDataDirThatJailsSee(t *testing.T) {
+	t.Parallel()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink("/usr/share", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range confined {
+		for _, dir := range []string{"/usr", "/usr/local/no-such", "/etc/ssl/certs/data", link} {
+			h, err := jail.Open(t.Context(), jail.Options{Level: level, DataDir: dir})
+			if err == nil {
+				h.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), "which every jail sees") {
+				t.Errorf("Open with DataDir %s under %s = %v, want a refusal", dir, level, err)
+			}
+		}
+	}
+	open(t, jail.Options{Level: "native", DataDir: filepath.Join(t.TempDir(), "usr", "etc")})
 }
