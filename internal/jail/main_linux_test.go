@@ -23,6 +23,7 @@ const helperVar = "JAIL_TEST_HELPER"
 var helpers = map[string]func(){
 	"host":   helperHost,
 	"open":   helperOpen,
+	"equal":  helperEqual,
 	"normal": func() { fmt.Println("normal program") },
 }
 

@@ -70,6 +70,11 @@ func serve(c *conn, hello *hello, fds []int, outside bool) error {
 		if err := verifyConfined(hello); err != nil {
 			return err
 		}
+		if !hello.otherKernel {
+			if err := noRealTime(); err != nil {
+				return err
+			}
+		}
 		w := writable{
 			dirs:  append([]string{"/tmp", "/dev/shm"}, hello.writable...),
 			files: []string{"/dev", "/proc"},

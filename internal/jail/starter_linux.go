@@ -21,10 +21,12 @@ type starter struct {
 	home  int
 	forks *forker
 	stuck error
+
+	protected bool // what it starts is to be killed no later than others; see unprotect
 }
 
 func newStarter() *starter {
-	s := &starter{work: make(chan func()), done: make(chan struct{}), home: -1}
+	s := &starter{work: make(chan func()), done: make(chan struct{}), home: -1, protected: protected()}
 	// Not on the program's first thread: that one never ends, and what is done
 	// to it shows in /proc as if done to all of the program.
 	go cgroup.OffLeader(func() {
@@ -36,6 +38,7 @@ func newStarter() *starter {
 		// program's session. A kernel without keys has none to protect, and
 		// where a filter forbids the call it forbids it to the jail as well.
 		_, _ = unix.KeyctlJoinSessionKeyring("")
+		s.stuck = ordinary()
 		for f := range s.work {
 			f()
 		}
@@ -67,9 +70,12 @@ func (s *starter) run(group *memberGroup, attr *os.ProcAttr, start func() (*os.P
 	s.do(func() {
 		if group == nil {
 			p, err = start()
-			return
+		} else {
+			p, finish, err = group.group.Start(attr, start)
 		}
-		p, finish, err = group.group.Start(attr, start)
+		if err == nil && s.protected {
+			err = unprotect(p.Pid)
+		}
 	})
 	if p != nil && err != nil {
 		_ = p.Kill()
