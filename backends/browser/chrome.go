@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +63,6 @@ var arguments = [...]string{
 	"--disable-dev-shm-usage", "--disable-gpu", "--disable-smooth-scrolling", "--hide-scrollbars", "--mute-audio",
 	"--force-color-profile=srgb", "--metrics-recording-only", "--password-store=basic", "--use-mock-keychain",
 	"--export-tagged-pdf", "--safebrowsing-disable-auto-update", "--disable-search-engine-choice-screen",
-	"--user-data-dir=/tmp/profile",
 }
 
 // chrome is one running browser, with the contexts of some sessions.
@@ -104,17 +104,21 @@ func startChrome(ctx context.Context, env sandbox.Env, cfg Config) (*chrome, err
 
 // launch starts Chromium and connects to it.
 func launch(ctx context.Context, env sandbox.Env, cfg Config, path string, stderr io.Writer) (*chrome, error) {
-	files, err := pipes()
+	profile, err := profileDir(ctx, env)
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{}, arguments[:]...)
+	args := append(arguments[:len(arguments):len(arguments)], "--user-data-dir="+profile)
 	if !strings.Contains(filepath.Base(path), "headless") {
 		args = append(args, "--headless=new")
 	}
 	args = append(args, cfg.Args...)
+	files, err := pipes()
+	if err != nil {
+		return nil, err
+	}
 	start := sandbox.Cmd{
-		Path: path, Args: args, Dir: "/tmp", Env: []string{"HOME=/tmp", "XDG_CONFIG_HOME=/tmp/.config", "XDG_CACHE_HOME=/tmp/.cache"},
+		Path: path, Args: args, Dir: "/", Env: []string{"HOME=" + profile, "XDG_CONFIG_HOME=" + profile, "XDG_CACHE_HOME=" + profile},
 		Stderr: stderr, Files: []*os.File{files.inside[0], files.inside[1]}, NestedUserNS: true,
 	}
 	if dir := filepath.Dir(path); !strings.HasPrefix(path, "/usr/") {
@@ -141,6 +145,17 @@ func launch(ctx context.Context, env sandbox.Env, cfg Config, path string, stder
 		return nil, err
 	}
 	return c, nil
+}
+
+// profileDir is where Chromium keeps its files: in the jail's memory; without a
+// jail in a directory that ends with the session, or the backend.
+func profileDir(ctx context.Context, env sandbox.Env) (string, error) {
+	home, err := env.Home(ctx)
+	if err != nil || home == "/workspace" {
+		return "/tmp/profile", err
+	}
+	dir, err := env.StateDir()
+	return filepath.Join(dir, "profile-"+rand.Text()), err
 }
 
 // connectChrome connects to a browser that runs elsewhere.

@@ -224,7 +224,7 @@ func (p *pending) wait(ctx context.Context, res any) error {
 	}
 	switch {
 	case msg.Error != nil:
-		return &protocolError{p.method, msg.Error.Code, msg.Error.Message}
+		return &protocolError{p.method, msg.Error.Code, clip(msg.Error.Message, 500)}
 	case res != nil:
 		if err := jsonv2.Unmarshal(msg.Result, res, chromedp.DefaultUnmarshalOptions); err != nil {
 			return fmt.Errorf("answer to %s: %w", p.method, err)

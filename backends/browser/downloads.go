@@ -51,7 +51,7 @@ const (
 func (d *downloads) behavior(s *session) browser.SetDownloadBehaviorParams {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.dir, d.wake = "/workspace/.browser-"+rand.Text()[:12], make(chan struct{})
+	d.dir, d.wake = path.Join(s.inside, ".browser-"+rand.Text()[:12]), make(chan struct{})
 	p := browser.SetDownloadBehaviorParams{
 		Behavior: browser.SetDownloadBehaviorBehaviorAllowAndName, BrowserContextID: s.context,
 		DownloadPath: d.dir, EventsEnabled: ptr(true),

@@ -282,7 +282,7 @@ func (s *session) bringIn(ctx context.Context, paths []string) (inside, names []
 			f.Close()
 			return nil, nil, sandbox.Errorf(sandbox.ErrTooLarge, "/paths/%d: %s has %d bytes; at most %d can be uploaded", i, info.Path, info.Size, maxUpload)
 		}
-		to := "/workspace/" + info.Path
+		to := path.Join(s.inside, info.Path)
 		if !s.own {
 			s.downloads.mu.Lock()
 			s.uploads++

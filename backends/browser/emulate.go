@@ -132,7 +132,7 @@ func (e belief) commands(size Size) []command {
 }
 
 func (s *session) resize(ctx context.Context, in ResizeInput) (EmulateOutput, error) {
-	size := Size{in.Width, in.Height}
+	size := Size(in)
 	if err := size.check("/width"); err != nil {
 		return EmulateOutput{}, err
 	}

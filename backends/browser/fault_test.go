@@ -1,16 +1,19 @@
 package browser_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,7 +127,11 @@ const childEnv = "BROWSER_TEST_CHILD"
 func child() {
 	var reg sandbox.Registry
 	tools := browser.Register(&reg, browser.Config{})
-	sb, err := sandbox.New(sandbox.Options{Registry: &reg, Confine: policy})
+	confine := policy
+	if os.Getenv(childEnv) == "none" {
+		confine = sandbox.Confinement{Level: "none"}
+	}
+	sb, err := sandbox.New(sandbox.Options{Registry: &reg, Confine: confine})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -136,7 +143,7 @@ func child() {
 	}
 	out, err := tools.Evaluate.Call(context.Background(), w, browser.EvaluateInput{Expression: "1 + 1"})
 	fmt.Println("ready", out.Result, err)
-	if os.Getenv(childEnv) == "shutdown" {
+	if os.Getenv(childEnv) != "kill" {
 		sb.Shutdown(context.Background())
 		return
 	}
@@ -145,10 +152,19 @@ func child() {
 
 func TestEndOfTheProgram(t *testing.T) {
 	t.Parallel()
-	for _, how := range []string{"kill", "shutdown"} {
+	for _, how := range []string{"kill", "shutdown", "none"} {
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^$")
 		tmp := t.TempDir()
 		cmd.Env = append(os.Environ(), childEnv+"="+how, "TMPDIR="+tmp)
+		if how == "none" && os.Getuid() == 0 { // as root Chromium wants to give up its own sandbox, too
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			if err := os.Chmod(filepath.Dir(tmp), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chown(tmp, 65534, 65534); err != nil {
+				t.Fatal(err)
+			}
+		}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -305,4 +321,77 @@ func TestHundredActionsInThreeTabs(t *testing.T) {
 			t.Errorf("tab %d holds %s, want %q and %v", i, raw, want[i], notes[i]%2 == 1)
 		}
 	}
+}
+
+// Chromium's own sandbox is the wall between a page and the other sessions.
+func TestChromiumKeepsItsSandbox(t *testing.T) {
+	t.Parallel()
+	newUser(t, "").open("/form.html")
+	renderers := 0
+	for _, pid := range chromes(t, os.Getpid()) {
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.Contains(string(cmdline), "--no-sandbox") {
+			t.Errorf("started with %q", cmdline)
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || !strings.Contains(string(cmdline), "--type=renderer") {
+			continue
+		}
+		renderers++
+		for line := range strings.Lines(string(status)) {
+			name, value, _ := strings.Cut(line, ":")
+			// The jail is one process namespace deep; renderers are further down.
+			if name == "NSpid" && len(strings.Fields(value)) < 4 || name == "Seccomp" && strings.TrimSpace(value) != "2" {
+				t.Errorf("renderer %d has %s", pid, line)
+			}
+		}
+	}
+	if renderers == 0 {
+		t.Error("no renderer found")
+	}
+}
+
+// A browser that somebody else runs is used as it is.
+func TestRemoteBrowser(t *testing.T) {
+	t.Parallel()
+	const path = "/usr/lib/chromium/chromium-headless-shell"
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("no browser to run apart: ", err)
+	}
+	profile := t.TempDir()
+	args := []string{"--remote-debugging-port=0", "--user-data-dir=" + profile}
+	if os.Getuid() == 0 {
+		args = append(args, "--no-sandbox")
+	}
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Wait() })
+	address := ""
+	for lines := bufio.NewScanner(said); address == "" && lines.Scan(); {
+		_, address, _ = strings.Cut(lines.Text(), "DevTools listening on ")
+	}
+	go io.Copy(io.Discard, said)
+	site := newSite()
+	base, _, _ := strings.Cut(strings.Replace(address, "ws:", "http:", 1), "/devtools")
+	for _, remote := range []string{address, base} {
+		sb, tools, _ := newSandbox(t, browser.Config{Remote: remote}, policy)
+		u := &user{t, &shared{site: site}, sb.Worker("w"), tools}
+		if _, err := u.w.CreateSession(t.Context(), "browser", sandbox.SessionOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if out := u.open("/form.html"); out.Title != "Order" {
+			t.Errorf("goto = %+v", out)
+		}
+		refused(u, u.bt.Upload, browser.UploadInput{Element: el("input"), Paths: []string{"x"}}, sandbox.ErrInvalidRequest, "runs elsewhere")
+		if err := sb.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	cmd.Process.Kill()
 }

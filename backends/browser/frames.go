@@ -40,6 +40,9 @@ var helpers = func() string {
 
 const worldName = "tools"
 
+// maxAnswer bounds what a helper returns, in bytes of JSON.
+const maxAnswer = 16 << 20
+
 // errContext says that a frame's document was replaced while it was asked.
 var errContext = errors.New("the page changed to another document meanwhile")
 
@@ -163,8 +166,11 @@ func (t *tab) jsOn(ctx context.Context, f *frame, on runtime.RemoteObjectID, res
 	if res == nil {
 		return out.Result.ObjectID, nil
 	}
-	if len(out.Result.Value) == 0 {
+	switch n := len(out.Result.Value); {
+	case n == 0:
 		return "", nil
+	case n > maxAnswer: // the helpers bound what they return: this is not theirs
+		return "", fmt.Errorf("the page answers with %d bytes; at most %d are read", n, maxAnswer)
 	}
 	return "", json.Unmarshal(out.Result.Value, res)
 }
@@ -273,7 +279,7 @@ func (f *frame) prefix() string {
 // toWindow turns a point of a frame into one of the window, bringing it into view.
 // why says what covers the frame there.
 func (t *tab) toWindow(ctx context.Context, f *frame, x, y float64) (wx, wy float64, why string, err error) {
-	for {
+	for range maxNesting {
 		t.mu.Lock()
 		parent := t.frames[f.parent]
 		t.mu.Unlock()
@@ -296,7 +302,11 @@ func (t *tab) toWindow(ctx context.Context, f *frame, x, y float64) (wx, wy floa
 		}
 		f, x, y = parent, p.X, p.Y
 	}
+	return 0, 0, "", errFrameGone
 }
+
+// maxNesting bounds how deep frames lie in each other.
+const maxNesting = 100
 
 // ownerElement returns the element of parent that holds the frame f.
 func (t *tab) ownerElement(ctx context.Context, parent, f *frame) (runtime.RemoteObjectID, error) {

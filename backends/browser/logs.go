@@ -186,7 +186,7 @@ func (t *tab) onNetwork(msg *cdproto.Message) {
 			if e.Redirect != nil {
 				t.finish(e.ID, func(n *NetworkEntry) { n.Status = e.Redirect.Status })
 			}
-			t.request(e.ID, NetworkEntry{Method: e.Request.Method, URL: clip(e.Request.URL, 2000), Type: e.Type})
+			t.request(e.ID, NetworkEntry{Method: clip(e.Request.Method, 40), URL: clip(e.Request.URL, 2000), Type: clip(e.Type, 40)})
 		}
 	case network.ResponseReceived.Method:
 		var e struct {

@@ -128,6 +128,9 @@ func (t *tab) draw(ctx context.Context, b *strings.Builder, f *frame, n int, mod
 	if part.Error != "" {
 		return false, part.problem(Element{Ref: f.prefix() + "e" + strconv.Itoa(n)})
 	}
+	if len(part.Text) > 4*mostChars { // characters may have four bytes
+		part.Text, part.Truncated = clip(part.Text, 4*mostChars), true
+	}
 	truncated = part.Truncated
 	*left -= len(part.Text)
 	children := t.childFrames(ctx, f, min(part.Frames, 200))

@@ -21,6 +21,7 @@ type session struct {
 	cfg       SessionConfig
 	env       atomic.Pointer[sandbox.Env] // replaced once, by Bind
 	home      sandbox.Env                 // of the shared browser's jail; zero if there is none
+	inside    string                      // the directory of home, or of the worker if own, as the browser sees it
 	own       bool                        // the browser is this session's alone and sees the workspace
 	chrome    *chrome
 	leave     func() // gives the browser back
@@ -68,8 +69,16 @@ func newSession(env sandbox.Env, cfg SessionConfig) *session {
 }
 
 // open makes the context and its first page.
-func (s *session) open(ctx context.Context) error {
+func (s *session) open(ctx context.Context) (err error) {
 	root := s.chrome.conn.root
+	if s.own {
+		s.inside, err = s.env.Load().Home(ctx)
+	} else if s.hasFiles() {
+		s.inside, err = s.home.Home(ctx)
+	}
+	if err != nil {
+		return err
+	}
 	params := target.CreateBrowserContextParams{DisposeOnDetach: ptr(true)}
 	if s.proxy != "" {
 		// Without <-loopback> Chromium would go around the proxy for loopback.

@@ -69,6 +69,7 @@ type StorageStateInput struct {
 const (
 	maxCookies = 3000
 	maxOrigins = 50
+	maxStorage = 16 << 20 // bytes of local storage that are returned
 )
 
 func (st *StorageState) check(where string) error {
@@ -200,10 +201,17 @@ func (s *session) storageTool(ctx context.Context, in StorageStateInput) (out St
 		return out, problem(ctx, err)
 	}
 	out.Origins = []OriginStorage{}
+	size := 0
 	err = s.visit(ctx, s.knownOrigins(), func(ctx context.Context, t *tab, origin string) error {
 		var items []Item
 		if err := t.js(ctx, t.mainFrame(), &items, "storage"); err != nil {
 			return err
+		}
+		for _, i := range items {
+			size += len(i.Name) + len(i.Value)
+		}
+		if size > maxStorage {
+			return sandbox.Errorf(sandbox.ErrTooLarge, "local storage has more than %d bytes", maxStorage)
 		}
 		if len(items) > 0 {
 			out.Origins = append(out.Origins, OriginStorage{origin, items})

@@ -84,7 +84,7 @@ func (t *tab) begin(s *session, info *target.Info) {
 	t.ready = make(chan struct{})
 	t.changed = make(chan struct{})
 	t.interrupts = map[*context.CancelCauseFunc]struct{}{}
-	t.frames = map[cdp.FrameID]*frame{t.main: {id: t.main, link: t.link, url: info.URL, reached: map[string]bool{}}}
+	t.frames = map[cdp.FrameID]*frame{t.main: {id: t.main, link: t.link, url: clip(info.URL, maxURL), reached: map[string]bool{}}}
 	s.spawn(func() {
 		select {
 		case <-t.link.gone:
