@@ -136,7 +136,7 @@ func (t *Tree) Copy(ctx context.Context, from, to string, o MoveOptions) (Info, 
 		return Info{}, explain("copy", from, regular(src.Mode))
 	}
 	if strings.HasPrefix(relTo+"/", src.Path+"/") || src.Path == "." {
-		return Info{}, explain("copy to", to, with(ErrPath, "a directory cannot be copied into itself"))
+		return Info{}, explain("copy to", to, errInItself)
 	}
 	if o.Parents {
 		if i := strings.LastIndexByte(relTo, '/'); i > 0 {
@@ -149,8 +149,13 @@ func (t *Tree) Copy(ctx context.Context, from, to string, o MoveOptions) (Info, 
 	if err != nil {
 		return Info{}, err
 	}
+	if strings.HasPrefix(top.Path, src.Path+"/") { // through a link
+		return Info{}, errors.Join(explain("copy to", to, errInItself), t.Remove(top.Path))
+	}
 	return top, c.tree(src, top)
 }
+
+var errInItself = with(ErrPath, "a directory cannot be copied into itself")
 
 type copier struct {
 	ctx         context.Context

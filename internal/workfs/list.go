@@ -13,6 +13,8 @@ const (
 	maxNames = 100_000
 	// maxPending is how many names a walk keeps in mind.
 	maxPending = 400_000
+	// maxPendingBytes is how many bytes of names and targets of links.
+	maxPendingBytes = 32 << 20
 )
 
 // list returns the names in a directory, sorted, and whether there are more
@@ -79,13 +81,14 @@ type walker struct {
 	o       WalkOptions
 	fn      func(Info) error
 	pending int
+	bytes   int // of pending names and targets
 }
 
 func (w *walker) dir(path string, depth int) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	list, cut, err := w.read(path)
+	list, size, cut, err := w.read(path)
 	if err != nil && depth == 1 {
 		return explain("read", path, err)
 	}
@@ -96,10 +99,14 @@ func (w *walker) dir(path string, depth int) error {
 		w.skipped(path, with(ErrTooLarge, "the directory has more entries than are looked at"))
 	}
 	w.pending += len(list)
-	defer func() { w.pending -= len(list) }()
+	w.bytes += size
+	defer func() { w.pending, w.bytes = w.pending-len(list), w.bytes-size }()
 	for _, info := range list {
 		if err := w.ctx.Err(); err != nil {
 			return err
+		}
+		if path != "." { // only now: a path can be longer than all the names are
+			info.Path = path + "/" + info.Path
 		}
 		err := w.fn(info)
 		if err == nil && info.Mode.IsDir() && (w.o.Depth == 0 || depth < w.o.Depth) {
@@ -118,8 +125,9 @@ func (w *walker) skipped(path string, err error) {
 	}
 }
 
-// read describes what is in a directory.
-func (w *walker) read(path string) (infos []Info, cut bool, err error) {
+// read describes what is in a directory, with names for paths, and tells how
+// many bytes the names and targets are.
+func (w *walker) read(path string) (infos []Info, size int, cut bool, err error) {
 	err = w.t.id.do(func() error {
 		d, err := w.t.descend(path)
 		if err != nil {
@@ -138,15 +146,16 @@ func (w *walker) read(path string) (infos []Info, cut bool, err error) {
 					continue // gone
 				}
 			}
-			info.Path = e.name
-			if path != "." {
-				info.Path = path + "/" + e.name
+			if size += len(e.name) + len(info.Target); w.bytes+size > maxPendingBytes {
+				cut = true
+				break
 			}
+			info.Path = e.name
 			infos = append(infos, info)
 		}
 		return nil
 	})
-	return infos, cut, err
+	return infos, size, cut, err
 }
 
 // descend opens the directory of a path without links, as the worker.

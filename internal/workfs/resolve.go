@@ -9,6 +9,7 @@ import (
 const (
 	maxLinks  = 40      // symbolic links on one way, as the kernel has it
 	maxTarget = 1 << 16 // bytes of path that links may unfold to
+	maxSteps  = 1 << 12 // elements of one way, those of links included
 )
 
 // resolution says how the way to a place is gone.
@@ -62,7 +63,10 @@ func (t *Tree) walk(rel string, how resolution) (_ place, err error) {
 	var done []string // the elements that lead to d
 	todo := strings.Split(rel, "/")
 	links := 0
-	for len(todo) > 0 {
+	for steps := 0; len(todo) > 0; steps++ {
+		if steps == maxSteps { // links can make a way of any length, up and down
+			return place{}, ErrLinks
+		}
 		name := todo[0]
 		todo = todo[1:]
 		switch name {
@@ -158,19 +162,11 @@ func (d *dir) step(name string, create bool) (*dir, error) {
 }
 
 // again opens the directory that link-free elements lead to, and closes d. If
-// that fails d stays open.
+// that fails (it was swapped meanwhile) d stays open.
 func (t *Tree) again(d *dir, elems []string) (*dir, error) {
-	next, err := t.root.openBelow("")
+	next, err := t.descend(strings.Join(elems, "/"))
 	if err != nil {
 		return nil, err
-	}
-	for _, name := range elems {
-		sub, err := next.step(name, false)
-		if err != nil {
-			next.close()
-			return nil, err // swapped meanwhile
-		}
-		next = sub
 	}
 	d.close()
 	return next, nil
