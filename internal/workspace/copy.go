@@ -15,8 +15,8 @@ type CopyLimits struct {
 type CopyStats struct {
 	Bytes int64 // of data
 	Files int   // files, links and directories
-	// Skipped counts what was left out: special files, mounts, and what was
-	// changed in kind or place while it was being copied.
+	// Skipped counts what was left out: special files, mounts, what was changed
+	// in kind or place while it was being copied, and files with a lease.
 	Skipped int
 }
 

@@ -238,10 +238,11 @@ func (c *copier) files(t *twin, files []entry, buf *[]byte) error {
 	return nil
 }
 
-// swapped reports whether an entry is gone, or is not what it was a moment ago.
+// swapped reports whether an entry is gone, or is not what it was a moment ago,
+// or somebody holds a lease on it (EAGAIN).
 func swapped(err error) bool {
 	switch err {
-	case unix.ENOENT, unix.ELOOP, unix.ENOTDIR, unix.EXDEV, unix.ENXIO, unix.ENODEV, errSwapped:
+	case unix.EAGAIN, unix.ENOENT, unix.ELOOP, unix.ENOTDIR, unix.EXDEV, unix.ENXIO, unix.ENODEV, errSwapped:
 		return true
 	}
 	return false

@@ -232,16 +232,25 @@ func openBeneath(parent int, name string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
+// openTries is how often an opening is tried that a rename came between. What
+// is opened without waiting and has a lease says the same, for as long as its
+// holder likes.
+const openTries = 64
+
 // openEntry is openBeneath for those who close by themselves.
 func openEntry(parent int, name string, flags int) (int, error) {
-	for {
+	for tries := 1; ; tries++ {
 		fd, err := unix.Openat2(parent, name, &unix.OpenHow{
 			Flags:   uint64(flags | unix.O_NOFOLLOW | unix.O_CLOEXEC),
 			Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
 		})
 		switch err {
-		case unix.EINTR, unix.EAGAIN: // EAGAIN: something was renamed on the way
+		case unix.EINTR:
 			continue
+		case unix.EAGAIN:
+			if tries < openTries {
+				continue
+			}
 		case unix.ENOSYS, unix.EPERM: // an old kernel, or a filter that does not know the call
 			return openSameDevice(parent, name, flags)
 		}
