@@ -24,7 +24,7 @@ type blocks struct{ buf []byte }
 // search returns the lines that match, whether there is more than that, and
 // whether the file is text.
 func (b *blocks) search(ctx context.Context, g *grep, f *sandbox.File) (_ []Match, cut, text bool) {
-	s := scan{g: g, path: f.Info().Path, line: 1}
+	s := scan{ctx: ctx, g: g, path: f.Info().Path, line: 1}
 	want := int(min(max(f.Info().Size+1, 512), blockSize))
 	if cap(b.buf) < want {
 		b.buf = make([]byte, want)
@@ -68,6 +68,7 @@ func (b *blocks) search(ctx context.Context, g *grep, f *sandbox.File) (_ []Matc
 
 // scan goes through the lines of one file.
 type scan struct {
+	ctx     context.Context // of the one search
 	g       *grep
 	path    string
 	line    int // number of the next line
@@ -77,8 +78,12 @@ type scan struct {
 	owed    int      // matches, from the end, that still want lines after them
 }
 
-// full reports whether there is enough: those that count have their context.
+// full reports whether there is enough (those that count have their context), or
+// nobody waits for more.
 func (s *scan) full() bool {
+	if s.ctx.Err() != nil {
+		return true
+	}
 	more := len(s.matches) - s.g.most
 	return more > 0 && s.owed <= more || more > maxContext || s.size > s.g.bytes
 }
@@ -123,13 +128,13 @@ var newline = []byte{'\n'}
 func (s *scan) one(p []byte) {
 	whole := bytes.HasSuffix(p, newline)
 	p = bytes.TrimSuffix(bytes.TrimSuffix(p, newline), []byte{'\r'})
-	at := s.g.re.line.FindIndex(p)
-	if at != nil {
-		s.match(Match{Path: s.path, Line: s.line, Text: show(p, at[0])})
+	at := s.g.re.find(s.ctx, p)
+	if at >= 0 {
+		s.match(Match{Path: s.path, Line: s.line, Text: show(p, at)})
 	}
 	if s.g.around > 0 {
 		text := show(p, 0)
-		s.after(text, at != nil)
+		s.after(text, at >= 0)
 		if s.last = append(s.last, text); len(s.last) > s.g.around {
 			s.last = s.last[1:]
 		}

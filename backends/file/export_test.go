@@ -15,3 +15,6 @@ func ParseGlob(pattern string) (Glob, error) {
 func (g Glob) Match(path string) bool { return g.re.MatchString(path) }
 func (g Glob) Dots() bool             { return g.dots }
 func (g Glob) Depth() int             { return g.depth }
+
+// Unified is what file:edit shows of a change.
+func Unified(path, before, after string) (string, bool) { return unified(path, before, after) }

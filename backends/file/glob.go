@@ -27,6 +27,10 @@ func (s *Session) Glob(ctx context.Context, in GlobInput) (GlobOutput, error) {
 	if err != nil {
 		return GlobOutput{}, err
 	}
+	room, err := s.limit(maxListed)
+	if err != nil {
+		return GlobOutput{}, err
+	}
 	g, err := parseGlob("pattern", in.Pattern)
 	if err != nil {
 		return GlobOutput{}, err
@@ -48,7 +52,7 @@ func (s *Session) Glob(ctx context.Context, in GlobInput) (GlobOutput, error) {
 		if !g.re.MatchString(below(top.Path, i.Path)) {
 			return nil
 		}
-		if len(out.Paths) == most {
+		if room -= len(i.Path); len(out.Paths) == most || room < 0 {
 			out.Truncated = true
 			return fs.SkipAll
 		}

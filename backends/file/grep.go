@@ -130,7 +130,9 @@ func (g *grep) run(ctx context.Context, path string) (GrepOutput, error) {
 	}
 	out := g.collect(ctx, cancel, order)
 	err = group.Wait()
-	if errors.Is(err, context.Canceled) && caller.Err() == nil {
+	if caller.Err() != nil {
+		cut, err = true, context.Cause(caller)
+	} else if errors.Is(err, context.Canceled) {
 		err = nil // it was us
 	}
 	out.Truncated = out.Truncated || cut

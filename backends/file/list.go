@@ -46,6 +46,7 @@ func entryOf(i sandbox.FileInfo) Entry {
 const (
 	defaultList = 1000
 	maxList     = 10_000
+	maxListed   = 1 << 20 // bytes of paths in a list
 	maxLevels   = 1000
 )
 
@@ -67,6 +68,10 @@ func (s *Session) list(ctx context.Context, in ListInput, depth int) (ListOutput
 	if depth, err = orDefault("depth", in.Depth, depth, maxLevels); err != nil {
 		return ListOutput{}, err
 	}
+	room, err := s.limit(maxListed)
+	if err != nil {
+		return ListOutput{}, err
+	}
 	files, err := s.env.Files()
 	if err != nil {
 		return ListOutput{}, err
@@ -78,7 +83,8 @@ func (s *Session) list(ctx context.Context, in ListInput, depth int) (ListOutput
 		if !in.Hidden && hidden(i.Path) {
 			return skip(i)
 		}
-		if len(out.Entries) == most {
+		room -= len(i.Path) + len(i.Target)
+		if len(out.Entries) == most || room < 0 {
 			out.Truncated = true
 			return fs.SkipAll
 		}

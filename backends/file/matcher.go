@@ -2,6 +2,8 @@ package file
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"regexp"
 	"regexp/syntax"
@@ -9,9 +11,18 @@ import (
 	"github.com/agentflow-go/sandbox"
 )
 
+const (
+	// maxSize is how large an expression may be once its repetitions are written
+	// out. A match takes time in proportion to that and to the text.
+	maxSize = 20_000
+	// maxSteps bounds that product for one search, which cannot be stopped.
+	maxSteps = 50_000_000
+)
+
 // matcher finds the lines that match a regular expression.
 type matcher struct {
-	line *regexp.Regexp // against one line
+	line  *regexp.Regexp // against one line
+	piece int            // bytes of a line that are searched at once
 	// literal is a text that every match contains; nil: none is known.
 	literal []byte
 	// block finds matches among many lines at once; nil: it could miss some.
@@ -26,18 +37,24 @@ func newMatcher(pattern string, ignoreCase bool) (*matcher, error) {
 	if ignoreCase {
 		flags = "(?i)"
 	}
-	line, err := regexp.Compile(flags + pattern)
-	if err != nil {
+	tree, err := syntax.Parse(flags+pattern, syntax.Perl)
+	var size int
+	if err == nil {
+		if size = sizeOf(tree); size > maxSize {
+			return nil, sandbox.Errorf(sandbox.ErrInvalidInput, "/pattern: with its repetitions written out it is too large; use smaller numbers in {}, or * and +")
+		}
+	}
+	line, cerr := regexp.Compile(flags + pattern)
+	if err = cmp.Or(err, cerr); err != nil {
 		text := err.Error()
 		if e, ok := errors.AsType[*syntax.Error](err); ok {
 			text = e.Code.String() + " `" + e.Expr + "`"
 		}
 		return nil, sandbox.Errorf(sandbox.ErrInvalidInput, `/pattern: not a regular expression in RE2 syntax: %s; escape what is meant as it is, such as \( or \{, and use neither look-around nor back-references`, text)
 	}
-	m := &matcher{line: line}
+	m := &matcher{line: line, piece: min(maxLine, maxSteps/max(size, 1))}
 	// With lines for texts: what is anchored to the text is anchored to a block.
-	tree, err := syntax.Parse(flags+pattern, syntax.Perl&^syntax.OneLine)
-	if err != nil {
+	if tree, err = syntax.Parse(flags+pattern, syntax.Perl&^syntax.OneLine); err != nil {
 		return m, nil
 	}
 	if tree = tree.Simplify(); inLines(tree) {
@@ -61,7 +78,34 @@ func (m *matcher) candidate(p []byte) int {
 
 // skips reports whether candidate works for p.
 func (m *matcher) skips(p []byte) bool {
-	return m.literal != nil || m.block != nil && bytes.IndexByte(p, '\r') < 0
+	return m.literal != nil || m.block != nil && len(p) <= m.piece && bytes.IndexByte(p, '\r') < 0
+}
+
+// find returns the index of the first match in a line, -1 if there is none or
+// the context has ended. A long line is searched in pieces that overlap, so that
+// a match of up to half a piece is found.
+func (m *matcher) find(ctx context.Context, p []byte) int {
+	for from := 0; ; from += m.piece / 2 {
+		to := min(from+m.piece, len(p))
+		if at := m.line.FindIndex(p[from:to]); at != nil {
+			return from + at[0]
+		}
+		if to == len(p) || ctx.Err() != nil {
+			return -1
+		}
+	}
+}
+
+// sizeOf estimates how many instructions an expression is compiled to.
+func sizeOf(e *syntax.Regexp) int {
+	size := 1 + len(e.Rune)
+	for _, sub := range e.Sub {
+		size += sizeOf(sub)
+	}
+	if e.Op == syntax.OpRepeat {
+		size *= max(e.Min+1, e.Max)
+	}
+	return size
 }
 
 // inLines reports whether an expression matches the same lines when many are
