@@ -98,7 +98,8 @@
 // # What is not confined yet
 //
 // The size of a worker's directory is limited only if it is a file system of its
-// own ([Policy.Volume]). /proc/self/mountinfo shows where on its file system the workspace lies.
+// own ([Policy.Volume]). /proc/self/mountinfo shows where on its file system the
+// workspace lies.
 //
 // When the host program is killed in the fraction of a millisecond in which a
 // bwrap has made its child but not yet told it to go on, that child stays, as an

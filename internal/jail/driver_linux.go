@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -187,15 +188,11 @@ func (s *Spec) Join(pid int) error {
 // Effective are the limits of the spec with defaults filled in: 0 is none.
 func (s *Spec) Effective() cgroup.Limits {
 	return cgroup.Limits{
-		Memory: max(0, or(s.Limits.Memory, DefaultMemory)),
+		Memory: max(0, cmp.Or(s.Limits.Memory, DefaultMemory)),
 		CPU:    max(0, s.Limits.CPU),
 		Pids:   int(max(0, limitValue(s.Limits.Processes, DefaultProcesses))),
 	}
 }
-
-// JailTasks is how many processes and threads a jail needs for itself, on top of
-// those of its programs.
-const JailTasks = jailTasks
 
 // Socket makes a pair of connected sockets: the host's end, and the one that a
 // first process inherits as descriptor 3. The caller closes both.

@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,10 +13,10 @@ import (
 	"github.com/agentflow-go/sandbox/internal/cgroup"
 )
 
-// jailTasks is how many processes and threads a jail may have for itself, on top
+// JailTasks is how many processes and threads a jail may have for itself, on top
 // of what Limits.Processes grants to programs: bwrap, and the first process,
 // which dies if it is refused a thread that it needs.
-const jailTasks = 16
+const JailTasks = 16
 
 // groupTime bounds the removal of a control group.
 const groupTime = 5 * time.Second
@@ -47,7 +48,7 @@ func (h *Host) groupLimits(p *Policy) cgroup.Limits {
 	l := p.Limits
 	var c cgroup.Limits
 	if h.groups.Supports(cgroup.Memory) == nil {
-		c.Memory = max(0, or(l.Memory, DefaultMemory))
+		c.Memory = max(0, cmp.Or(l.Memory, DefaultMemory))
 	}
 	if h.groups.Supports(cgroup.CPU) == nil {
 		c.CPU = max(0, l.CPU)
@@ -71,7 +72,7 @@ func (h *Host) join(p *Policy) (*memberGroup, error) {
 	c, w := h.groupLimits(p), &id.group
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tasks = int(or(int64(h.traits.Tasks), jailTasks))
+	w.tasks = cmp.Or(h.traits.Tasks, JailTasks)
 	m, err := w.join(h, c)
 	if err == nil {
 		return m, nil

@@ -1,5 +1,7 @@
 package jail
 
+import "cmp"
+
 // hello is the host's first message to a first process: what it is, and what it
 // must find itself in before it starts anything.
 type hello struct {
@@ -81,4 +83,17 @@ func parseHello(m *message) (*hello, error) {
 		proxy: is(7), pidfd: is(8), uid: int(m.num(9)), gid: int(m.num(10)), otherKernel: is(11), mounts: is(12), ownFiles: is(13),
 		home: m.strs[0], network: m.strs[1], spaces: m.strs[2 : 2+len(nsNames)], writable: m.strs[2+len(nsNames):],
 	}, nil
+}
+
+// limitValue is what the first process is told: a number, or -1.
+func limitValue(v, def int) int64 {
+	return int64(cmp.Or(v, def))
+}
+
+// flag is how a message carries a truth.
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -72,7 +72,7 @@ func (h *Host) enter(p *Policy) (*network, error) {
 	}
 	if n != nil {
 		if serves := n.proxy.ln != nil; serves != (p.Proxy != nil) {
-			return nil, fmt.Errorf("jail: policy: jails that share a network must agree on Proxy: the first %s one; set PrivateNet", map[bool]string{true: "has", false: "has not"}[serves])
+			return nil, fmt.Errorf("jail: policy: jails that share a network must agree on Proxy (the first one's is there: %v); set PrivateNet", serves)
 		}
 		n.jails++
 		return n, nil
