@@ -47,6 +47,7 @@ type ServerConfig struct {
 	AllowedHosts       []string // Host headers to answer to besides loopback names
 	ConfigDirs         []string // directories whose files init/from-config may read; empty: none
 	MaxBody            int64    // bytes of a request's body; 0: the server's default
+	MaxFile            int64    // bytes of a file that is put into a workspace; 0: the server's default
 	MaxBatch           int      // actions of one batch; 0: the server's default
 	HeartbeatRefreshes bool     // a heartbeat restarts the idle time of its worker's sessions
 	LogLevel           slog.Level

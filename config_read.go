@@ -182,7 +182,7 @@ func (r *configReader) server(path []string, m map[string]any) {
 		"tokens_file":      setText(&s.TokensFile), "data_dir": setText(&o.DataDir),
 		"keep_workspaces": setFlag(&o.KeepWorkspaces), "strict_sessions": setFlag(&o.StrictSessions), "move_cgroup": setFlag(&o.MoveCgroup),
 		"max_calls": setInt(&o.MaxCalls, 0, math.MaxInt), "max_sessions": setInt(&o.MaxSessions, 0, math.MaxInt),
-		"max_body": setSize(&s.MaxBody, false), "max_batch": setInt(&s.MaxBatch, 1, math.MaxInt),
+		"max_body": setSize(&s.MaxBody, false), "max_file": setSize(&s.MaxFile, false), "max_batch": setInt(&s.MaxBatch, 1, math.MaxInt),
 		"heartbeat_refreshes": setFlag(&s.HeartbeatRefreshes),
 		"allowed_hosts":       setTexts(&s.AllowedHosts), "config_dirs": setTexts(&s.ConfigDirs),
 	})

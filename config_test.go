@@ -167,7 +167,7 @@ func TestConfigFillsOptions(t *testing.T) {
 	c := parse(t, `{
 		"server": {"session_ttl": "${TTL}", "worker_ttl": -1, "call_timeout": "90s", "close_grace": 2.5,
 			"data_dir": "/data", "keep_workspaces": true, "strict_sessions": "true", "move_cgroup": true, "max_calls": 8, "max_sessions": 9,
-			"tokens_file": "t", "max_body": "1.5 MiB", "max_batch": 7, "heartbeat_refreshes": true,
+			"tokens_file": "t", "max_body": "1.5 MiB", "max_file": "2GiB", "max_batch": 7, "heartbeat_refreshes": true,
 			"allowed_hosts": ["box"], "config_dirs": ["conf"], "log_level": "debug", "title": "T", "description": "D"},
 		"confinement": {"level": "none", "allow_degraded": ["cpu"], "egress": {"allow": ["pypi.org", "*.example.com:443"]},
 			"limits": {"_c": "${NOT_SET}", "memory": "1GiB", "cpu": 0.5, "processes": 64, "workspace": -1, "output": 1024, "files": "32"}},
@@ -196,7 +196,7 @@ func TestConfigFillsOptions(t *testing.T) {
 	wantServer := sandbox.ServerConfig{
 		Addr: "127.0.0.1:18890", Title: "T", Description: "D", TokensFile: "t", APIKey: "s3cret",
 		AllowedOrigins: []string{"http://a"}, AllowedHosts: []string{"box"}, ConfigDirs: []string{"conf"},
-		MaxBody: 3 << 19, MaxBatch: 7, HeartbeatRefreshes: true, LogLevel: slog.LevelDebug,
+		MaxBody: 3 << 19, MaxFile: 2 << 30, MaxBatch: 7, HeartbeatRefreshes: true, LogLevel: slog.LevelDebug,
 	}
 	if diff := cmp.Diff(wantServer, c.Server()); diff != "" {
 		t.Errorf("server (-want +got):\n%s", diff)

@@ -180,7 +180,7 @@ func (s *running) handler(l net.Listener, server sandbox.ServerConfig, keys []ap
 		hosts = []string{"*"}
 	}
 	return api.New(s.sb, api.Options{
-		Tokens: keys, AllowedOrigins: origins, AllowedHosts: hosts, MaxBody: server.MaxBody, MaxBatch: server.MaxBatch,
+		Tokens: keys, AllowedOrigins: origins, AllowedHosts: hosts, MaxBody: server.MaxBody, MaxFile: server.MaxFile, MaxBatch: server.MaxBatch,
 		ConfigDirs: server.ConfigDirs, HeartbeatRefreshes: server.HeartbeatRefreshes, Shutdown: s.shutdown,
 		Logger: s.log, Title: server.Title, Version: version(),
 	})

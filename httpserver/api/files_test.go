@@ -213,7 +213,7 @@ type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
-// noFiles is an executor that moves no files.
+// noFiles is an executor that moves no files and forks nothing.
 type noFiles struct{ sandbox.Executor }
 
 func TestExecutorsWithoutFiles(t *testing.T) {
@@ -223,6 +223,10 @@ func TestExecutorsWithoutFiles(t *testing.T) {
 		if status, _, body := transfer(t, h, method, "/files/w1/x", ""); status != http.StatusNotImplemented {
 			t.Errorf("%s = %d %s, want 501", method, status, body)
 		}
+	}
+	status, _, body := transfer(t, h, "POST", "/workspace/fork", `{"worker_id": "a", "to": "b"}`, "Content-Type: application/json")
+	if status != http.StatusNotImplemented {
+		t.Errorf("fork = %d %s, want 501", status, body)
 	}
 }
 

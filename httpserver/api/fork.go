@@ -18,7 +18,9 @@ func forkWorkspace(ctx context.Context, q *request) reply {
 	}
 	forker, ok := q.ex.(sandbox.Forker)
 	if !ok {
-		return *refusal(sandbox.ErrInvalidRequest, "the executor behind this server cannot fork workspaces")
+		r := refusal(sandbox.ErrInvalidRequest, "what this server serves has no workspaces to fork")
+		r.status = http.StatusNotImplemented
+		return *r
 	}
 	var o sandbox.ForkOptions
 	if snapshot != nil {
