@@ -302,7 +302,7 @@ func restoreUnderAShell(t *testing.T, size int64) {
 	dir := t.TempDir()
 	sb := newSandbox(t, &reg, sandbox.Options{DataDir: dir, KeepWorkspaces: true, Confine: sandbox.Confinement{Limits: sandbox.Limits{Workspace: size}}})
 	if err := sb.Probe(t.Context()); errors.Is(err, sandbox.ErrCannotEnforce) && size > 0 {
-		t.Skipf("LOUD: this host keeps workspaces to no size: %v", err)
+		t.Skipf("this host keeps workspaces to no size: %v", err)
 	}
 	w := sb.Worker("a")
 	if _, err := w.CreateSession(t.Context(), "sh", sandbox.SessionOptions{}); err != nil {

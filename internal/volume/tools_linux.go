@@ -35,7 +35,7 @@ func mkfs(ctx context.Context, f *os.File, journal bool) error {
 
 // Resize gives the volume in image, which must not be open, another size in
 // bytes. It fails if that is too small for what is in it; then nothing is lost.
-func Resize(ctx context.Context, image string, size int64) (err error) {
+func Resize(ctx context.Context, image string, size int64) error {
 	if size < MinSize {
 		return tooSmall(size)
 	}

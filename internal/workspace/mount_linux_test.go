@@ -16,7 +16,7 @@ func elsewhere(t *testing.T, d *Dir) {
 	if !privileged {
 		dir, err := os.MkdirTemp("/dev/shm", "workspace-test-")
 		if err != nil {
-			t.Skipf("LOUD: no second file system to test with: %v", err)
+			t.Skipf("no second file system to test with: %v", err)
 		}
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		d.path = dir
