@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"syscall"
 	"time"
 
 	"github.com/agentflow-go/sandbox/internal/workspace"
@@ -119,7 +120,9 @@ func (s *Snapshots) Delete(ctx context.Context, name string) error {
 
 // Restore replaces what the workspace holds by what a snapshot holds, and
 // returns what that changed, at most max paths in each list (0: DefaultChanges).
-// A snapshot that is not there is [ErrNoResults].
+// A snapshot that is not there is [ErrNoResults]. A workspace of limited size
+// needs room for the copy beside what it holds; without it the error is
+// [ErrTooLarge], and nothing has changed.
 //
 // The workspace itself stays the same directory, so programs that run in it go
 // on; those that were at work in a directory below it are in one that is gone.
@@ -176,7 +179,7 @@ func snapshotError(ctx context.Context, err error) error {
 		return &Error{Code: ErrNoResults, Err: err}
 	case errors.Is(err, workspace.ErrSnapshotExists):
 		return &Error{Code: ErrConflict, Err: err}
-	case errors.Is(err, workspace.ErrLimit):
+	case errors.Is(err, workspace.ErrLimit), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &Error{Code: ErrTooLarge, Err: err}
 	}
 	return err

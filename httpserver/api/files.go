@@ -117,6 +117,9 @@ func putFile(ctx context.Context, q *request) reply {
 	if refused != nil {
 		return *refused
 	}
+	if strings.HasSuffix(t.path, "/") {
+		return *refusal(sandbox.ErrInvalidRequest, "the path names a directory: put the path of a file")
+	}
 	o := sandbox.CreateOptions{Parents: true, MaxBytes: q.o.MaxFile}
 	if o, refused = q.conditions(o); refused != nil {
 		return *refused

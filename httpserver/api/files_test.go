@@ -68,6 +68,8 @@ func TestFiles(t *testing.T) {
 		{"GET", base + "/etc/passwd", "", nil, 400, "absolute"},
 		{"GET", base + "a%00b", "", nil, 400, "NUL"},
 		{"PUT", base + "../../x", "x", nil, 400, ".."},
+		{"PUT", base + "dir/", "x", nil, 400, "directory"},
+		{"PUT", base + "dir/new%2F", "x", nil, 400, "directory"},
 		{"PUT", base + "part", "x", []string{"Content-Range: bytes 0-0/5"}, 400, "whole"},
 		{"DELETE", base + "dir/a.txt", "", nil, 405, ""},
 		{"POST", base + "dir/a.txt", "", nil, 405, ""},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestLinksThatGoUpAndDown(t *testing.T) {
 	_, err := f.Mkdir(dir, workfs.MkdirOptions{Parents: true})
 	must(t, err)
 	for i := range 39 {
-		must(t, f.Symlink(strings.Repeat("../e/", 800)+fmt.Sprint("link", i+1), fmt.Sprintf("%s/link%d", dir, i)))
+		f.link(strings.Repeat("../e/", 800)+fmt.Sprint("link", i+1), fmt.Sprintf("%s/link%d", dir, i))
 	}
 	start := time.Now()
 	_, err = f.Stat(dir + "/link0")
@@ -99,5 +100,23 @@ func TestManyLongLinks(t *testing.T) {
 	must(t, f.Walk(t.Context(), ".", o, func(workfs.Info) error { visited++; return nil }))
 	if visited != n+2 {
 		t.Errorf("without targets visited %d, want %d", visited, n+2)
+	}
+}
+
+// Who removes what is being written is named, not the file that is to be made.
+func TestWhatIsWrittenIsRemoved(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.put("dir/file", "old")
+	for _, gone := range []string{"dir/.~*", "dir"} {
+		w, err := f.Create("dir/file", workfs.CreateOptions{})
+		must(t, err)
+		paths, err := filepath.Glob(f.on(gone))
+		must(t, err)
+		must(t, os.RemoveAll(paths[0]))
+		if _, err := w.Commit(); !errors.Is(err, workfs.ErrBusy) || errors.Is(err, os.ErrNotExist) {
+			t.Errorf("Commit without %s = %v, want ErrBusy", gone, err)
+		}
+		must(t, w.Close())
 	}
 }

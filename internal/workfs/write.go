@@ -123,7 +123,11 @@ func (w *Writer) Commit() (Info, error) {
 		if err := w.unchanged(); err != nil {
 			return err
 		}
-		return w.at.d.rename(w.temporary, w.at.d, w.at.name, !w.o.Exclusive)
+		err = w.at.d.rename(w.temporary, w.at.d, w.at.name, !w.o.Exclusive)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = with(ErrBusy, "what was written of it, or its directory, was removed meanwhile; try again")
+		}
+		return err
 	})
 	if err != nil {
 		w.Close()
