@@ -221,8 +221,11 @@ type ToolInfo struct {
 
 // Status describes a sandbox.
 type Status struct {
-	Level      string          // confinement level in force; "" before it was needed
-	Unenforced []string        // what this host does not enforce, each with the reason: names of default limits; "single-uid", "net-per-session" and "unbounded-files", where users, networks or files in memory are not as apart or bounded as they could be
+	Level string // confinement level in force; "" before it was needed
+	// Unenforced is what this host does not enforce or keep apart, each with the
+	// reason behind a colon: names of limits, "single-uid", "net-per-session" and
+	// "unbounded-files".
+	Unenforced []string
 	Tools      int             // registered tools, hidden ones included
 	Workers    int             // known workers
 	Sessions   int             // live sessions, temporary ones included

@@ -33,7 +33,7 @@ func ExampleRegister() {
 	// Output:
 	// 1 <nil>
 	// src/hello.py 2     return 'hello' <nil>
-	// open "src/helo.py": there is no such file or directory; "src" has no "helo.py", but it has ["hello.py"]
+	// open "src/helo.py": there is no such file or directory; "src" has no "helo.py", but it has "hello.py"
 }
 
 func ExampleComponent() {

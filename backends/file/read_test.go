@@ -104,8 +104,8 @@ func TestReadRefuses(t *testing.T) {
 		code  sandbox.Code
 		words []string
 	}{
-		{file.ReadInput{Path: "src/mian.go"}, sandbox.ErrNoResults, []string{`"src/mian.go"`, "no such file", `["main.go"]`}},
-		{file.ReadInput{Path: "scr/main.go"}, sandbox.ErrNoResults, []string{`["src"]`}},
+		{file.ReadInput{Path: "src/mian.go"}, sandbox.ErrNoResults, []string{`"src/mian.go"`, "no such file", `but it has "main.go"`}},
+		{file.ReadInput{Path: "scr/main.go"}, sandbox.ErrNoResults, []string{`but it has "src"`}},
 		{file.ReadInput{Path: "src"}, sandbox.ErrInvalidInput, []string{"directory", "file:list"}},
 		{file.ReadInput{Path: "binary"}, sandbox.ErrInvalidInput, []string{"not text", "base64", "3 bytes"}},
 		{file.ReadInput{Path: "huge"}, sandbox.ErrInvalidInput, []string{"not text"}},

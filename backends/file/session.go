@@ -94,7 +94,7 @@ func missing(ctx context.Context, files *sandbox.Files, p string) string {
 		}
 		switch near := nearest.Names(name, names, 3); {
 		case len(near) > 0:
-			return fmt.Sprintf("%s has no %q, but it has %q", where, name, near)
+			return fmt.Sprintf("%s has no %q, but it has %s", where, name, strings.Join(quoted(near), ", "))
 		case len(names) == 0:
 			return where + " is empty"
 		case len(names) <= 20:

@@ -76,9 +76,8 @@ type Traits struct {
 	// host's (an image), so that there may be a /root in it.
 	OwnFiles bool
 	// Limits tells what the driver itself can enforce of a [Spec]'s limits, for each
-	// jail by itself. Nil:
-	// the host has control groups of its own for that, which a jail begins its life
-	// in, or that it is put into with [Spec.Join].
+	// jail by itself. Nil: the host has control groups of its own for that, which a
+	// jail begins its life in, or that it is put into with [Spec.Join].
 	Limits func(cgroup.Controller) error
 }
 
