@@ -194,3 +194,13 @@ func TestAHangingMountHitsTheDeadline(t *testing.T) {
 		})
 	}
 }
+
+func TestATemporaryDirectoryByARelativePath(t *testing.T) {
+	t.Parallel()
+	for _, level := range confined {
+		// The helper runs in /.
+		if got := openOn(t, []string{"JAIL_TEST_LEVEL=" + level, "TMPDIR=tmp"}); got != "opened: "+level {
+			t.Errorf("%q", got)
+		}
+	}
+}

@@ -52,22 +52,20 @@ func (j *Jail) bound(mnt int, spec *Spec) error {
 }
 
 // mounts goes to the mount namespace mnt and comes back, as root can.
-func (s *starter) mounts(mnt int, all []mountCall) (err error) {
-	s.do(func() {
-		if err = s.stuck; err != nil {
-			return
+func (s *starter) mounts(mnt int, all []mountCall) error {
+	return s.do(func() (err error) {
+		if s.stuck != nil {
+			return s.stuck
 		}
 		// The thread has a root directory of its own (see newStaging), without which
 		// it could not go.
-		own, oerr := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if oerr != nil {
-			err = fmt.Errorf("bound files: open own mount namespace: %w", oerr)
-			return
+		own, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("bound files: open own mount namespace: %w", err)
 		}
 		defer unix.Close(own)
-		if err = unix.Setns(mnt, unix.CLONE_NEWNS); err != nil {
-			err = fmt.Errorf("bound files: join mount namespace: %w", err)
-			return
+		if err := unix.Setns(mnt, unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("bound files: join mount namespace: %w", err)
 		}
 		for _, m := range all {
 			if err = unix.Mount(m.source, m.path, "", m.flags, m.options); err != nil {
@@ -77,10 +75,10 @@ func (s *starter) mounts(mnt int, all []mountCall) (err error) {
 		}
 		if back := unix.Setns(own, unix.CLONE_NEWNS); back != nil {
 			s.stuck = fmt.Errorf("the starting thread cannot leave a jail's mount namespace: %w", back)
-			err = s.stuck
+			return s.stuck
 		}
+		return err
 	})
-	return err
 }
 
 // mountsAsOwner does it for a program that is not root. The mounts belong to the

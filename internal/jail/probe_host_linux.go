@@ -22,6 +22,9 @@ func (h *Host) probe(ctx context.Context) (err error) {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "jail-probe-")
+	if err == nil {
+		dir, err = filepath.Abs(dir) // TMPDIR need not be
+	}
 	if err != nil {
 		return fmt.Errorf("jail: probe: %w", err)
 	}

@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -26,16 +27,15 @@ type staging struct {
 // newStaging moves the starting thread into a mount namespace of its own. It
 // needs root's rights over mounts.
 func newStaging(s *starter) (*staging, error) {
-	var err error
-	s.do(func() {
-		if err = unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-			return
+	err := s.do(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+			return err
 		}
 		// The host's later mounts are to be seen here, and ours nowhere else.
-		if err = unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
-			return
+		if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+			return err
 		}
-		err = unix.Mount("jail", uidDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0711,size=1m")
+		return unix.Mount("jail", uidDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0711,size=1m")
 	})
 	if err != nil {
 		return nil, err
@@ -72,10 +72,10 @@ func (st *staging) put(f *os.File, alone bool) (path string, err error) {
 // move attaches a mount of no namespace to the stage and returns the path there.
 func (st *staging) move(name string, tree int) (path string, err error) {
 	path = uidDir + "/" + strconv.FormatInt(st.last.Add(1), 10)
-	st.s.do(func() {
+	err = st.s.do(func() (err error) {
 		var info unix.Stat_t
-		if err = unix.Fstat(tree, &info); err != nil {
-			return
+		if err := unix.Fstat(tree, &info); err != nil {
+			return err
 		}
 		if info.Mode&unix.S_IFMT == unix.S_IFDIR {
 			err = os.Mkdir(path, 0o700)
@@ -83,11 +83,12 @@ func (st *staging) move(name string, tree int) (path string, err error) {
 			err = os.WriteFile(path, nil, 0o600)
 		}
 		if err != nil {
-			return
+			return err
 		}
 		if err = unix.MoveMount(tree, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 			_ = os.Remove(path) // the namespace takes it along if this fails
 		}
+		return err
 	})
 	if err != nil {
 		return "", fmt.Errorf("jail: stage %s: %w", name, err)
@@ -129,10 +130,9 @@ func (st *staging) all(in []Bind) (out []bind, clear func(), err error) {
 
 // drop takes a path off the stage. The jails that bound it keep it.
 func (st *staging) drop(path string) {
-	st.s.do(func() {
-		// Both fail only if the path is not there, or is stuck; then it stays
-		// until the thread ends, seen by nobody.
-		_ = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		_ = os.Remove(path)
+	// All of it fails only if the path is not there, or is stuck, or the thread has
+	// ended; it stays until then, seen by nobody.
+	_ = st.s.do(func() error {
+		return errors.Join(unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW), os.Remove(path))
 	})
 }

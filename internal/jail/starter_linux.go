@@ -14,7 +14,8 @@ import (
 // belongs to a thread), and the threads of ordinary goroutines come and go.
 type starter struct {
 	work chan func()
-	done chan struct{}
+	quit chan struct{} // closed: the thread is to end
+	done chan struct{} // closed: it has
 
 	// The thread's own: its network namespace, -1 until known; what forks
 	// children that join one of users; and why it starts nothing any more.
@@ -26,7 +27,7 @@ type starter struct {
 }
 
 func newStarter() *starter {
-	s := &starter{work: make(chan func()), done: make(chan struct{}), home: -1, protected: protected()}
+	s := &starter{work: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), home: -1, protected: protected()}
 	// Not on the program's first thread: that one never ends, and what is done
 	// to it shows in /proc as if done to all of the program.
 	go cgroup.OffLeader(func() {
@@ -39,22 +40,30 @@ func newStarter() *starter {
 		// where a filter forbids the call it forbids it to the jail as well.
 		_, _ = unix.KeyctlJoinSessionKeyring("")
 		s.stuck = ordinary()
-		for f := range s.work {
-			f()
+		defer s.leaveHome()
+		for {
+			select {
+			case f := <-s.work:
+				f()
+			case <-s.quit:
+				return
+			}
 		}
-		s.leaveHome()
 	})
 	return s
 }
 
-// do runs f on the thread and waits for it. Nobody may call it after close.
-func (s *starter) do(f func()) {
-	finished := make(chan struct{})
-	s.work <- func() {
-		defer close(finished)
-		f()
+// do runs f on the thread and returns its error. After close that is [ErrClosed]
+// and f does not run: a start that takes longer than closing the host waits for it
+// comes too late.
+func (s *starter) do(f func() error) error {
+	result := make(chan error, 1)
+	select {
+	case s.work <- func() { result <- f() }:
+		return <-result
+	case <-s.done:
+		return ErrClosed
 	}
-	<-finished
 }
 
 // start runs os.StartProcess on the thread, in the network namespace n unless that
@@ -67,7 +76,7 @@ func (s *starter) start(group *memberGroup, n *network, name string, argv []stri
 // unless that is nil. The process must not start another before finish, unless
 // that is nil too, was called; see [cgroup.Group.Start].
 func (s *starter) run(group *memberGroup, attr *os.ProcAttr, start func() (*os.Process, error)) (p *os.Process, finish func() error, err error) {
-	s.do(func() {
+	err = s.do(func() (err error) {
 		if group == nil {
 			p, err = start()
 		} else {
@@ -76,6 +85,7 @@ func (s *starter) run(group *memberGroup, attr *os.ProcAttr, start func() (*os.P
 		if err == nil && s.protected {
 			err = unprotect(p.Pid)
 		}
+		return err
 	})
 	if p != nil && err != nil {
 		_ = p.Kill()
@@ -87,7 +97,7 @@ func (s *starter) run(group *memberGroup, attr *os.ProcAttr, start func() (*os.P
 
 // close ends the thread, which kills whatever it started that still runs.
 func (s *starter) close() {
-	close(s.work)
+	close(s.quit)
 	<-s.done
 }
 

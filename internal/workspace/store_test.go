@@ -394,3 +394,16 @@ func TestNumbersFromLockFiles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestATemporaryDirectoryIsAbsolute(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("TMPDIR", ".")
+	s, err := Open("", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if !filepath.IsAbs(s.Path()) {
+		t.Errorf("Path() = %q, want an absolute path", s.Path())
+	}
+}

@@ -19,6 +19,10 @@ const (
 
 // makeTemporary makes a temporary data directory below parent.
 func makeTemporary(parent string) (string, *os.File, error) {
+	parent, err := filepath.Abs(parent) // TMPDIR need not be
+	if err != nil {
+		return "", nil, fmt.Errorf("workspace: temporary DataDir: %w", err)
+	}
 	for {
 		dir, err := os.MkdirTemp(parent, tempPrefix)
 		if err != nil {
