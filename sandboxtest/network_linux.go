@@ -97,6 +97,7 @@ s.connect((a, 80)); escaped('there is one, from %%s' %% s.getsockname()[0])`, wa
 		{"rds", 21, 5, 0}, {"kcm", 41, 2, 0}, {"smc", 43, 1, 0}, {"nfc", 39, 3, 0}, {"ax25", 3, 2, 0}, {"appletalk", 5, 2, 0},
 		{"netlink-audit", 16, 3, 9}, {"netlink-uevent", 16, 3, 15}, {"netlink-netfilter", 16, 3, 12}, {"netlink-diag", 16, 3, 4},
 		{"netlink-generic", 16, 3, 16}, {"netlink-crypto", 16, 3, 21}, {"netlink-xfrm", 16, 3, 6}, {"netlink-connector", 16, 3, 11},
+		{"sctp", 2, 1, 132}, {"dccp", 2, 6, 33}, {"l2tp", 2, 2, 115}, {"mptcp", 2, 1, 262}, {"mptcp-ipv6", 10, 1, 262}, {"udp-lite", 2, 2, 136},
 	} {
 		es = append(es, Escape{Name: "network/socket-" + sock.name, Tries: fmt.Sprintf("open a socket of family %d, type %d, protocol %d", sock.family, sock.typ, sock.prt), Seen: "it opens",
 			code: fmt.Sprintf(`escaped('descriptor %%d' %% call('socket', %d, %d, %d))`, sock.family, sock.typ, sock.prt)})

@@ -131,7 +131,15 @@ func model(a arch, names map[uint32]string, p Profile, d callData) uint32 {
 		return unless(!creates(2) || !setID(3))
 	case "socket", "socketpair":
 		switch low(0) {
-		case 1, 2, 10:
+		case 1:
+			return pass
+		case 2, 10:
+			if t := low(1) &^ 0x80800; t < 1 || t > 3 {
+				return unix.SECCOMP_RET_ERRNO | uint32(unix.ESOCKTNOSUPPORT)
+			}
+			if !slices.Contains([]uint32{0, 1, 6, 17, 58}, low(2)) {
+				return unix.SECCOMP_RET_ERRNO | uint32(unix.EPROTONOSUPPORT)
+			}
 			return pass
 		case 16:
 			if low(2) == 0 {

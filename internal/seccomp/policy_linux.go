@@ -183,14 +183,32 @@ func rules(p Profile) []rule {
 		},
 
 		// The other families reach past the network namespace (AF_VSOCK, the host
-		// of a virtual machine) or are large and seldom looked at. Of netlink
+		// of a virtual machine) or are large and seldom looked at. So are the other
+		// protocols of the internet's two (SCTP, DCCP, L2TP, MPTCP), whose modules the
+		// kernel loads when anybody asks for one; DCCP by its type alone. Of netlink
 		// programs need their own addresses and routes. All three are 32 bits.
 		{
-			oneOf(0, []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6}, allow,
-				oneOf(0, []uint32{unix.AF_NETLINK},
-					oneOf(2, []uint32{unix.NETLINK_ROUTE}, allow, fail(unix.EPROTONOSUPPORT)),
-					fail(unix.EAFNOSUPPORT))),
+			oneOf(0, []uint32{unix.AF_UNIX}, allow,
+				oneOf(0, []uint32{unix.AF_INET, unix.AF_INET6},
+					oneOf(1, internetTypes(),
+						oneOf(2, []uint32{unix.IPPROTO_IP, unix.IPPROTO_ICMP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMPV6},
+							allow, fail(unix.EPROTONOSUPPORT)),
+						fail(unix.ESOCKTNOSUPPORT)),
+					oneOf(0, []uint32{unix.AF_NETLINK},
+						oneOf(2, []uint32{unix.NETLINK_ROUTE}, allow, fail(unix.EPROTONOSUPPORT)),
+						fail(unix.EAFNOSUPPORT)))),
 			[]call{{"socket", 41, 198}, {"socketpair", 53, 199}},
 		},
 	}
+}
+
+// internetTypes are the types of sockets that programs may have on the internet,
+// with the flags that go with them. (A raw one takes a capability.)
+func internetTypes() (types []uint32) {
+	for _, flags := range []uint32{0, unix.SOCK_CLOEXEC, unix.SOCK_NONBLOCK, unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK} {
+		for _, typ := range []uint32{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_RAW} {
+			types = append(types, typ|flags)
+		}
+	}
+	return types
 }

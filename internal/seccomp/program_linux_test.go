@@ -168,7 +168,7 @@ var argumentTests = []struct {
 		denied:  []uint64{0x5412, 0x541c, 0x541d, 0x5423, 1<<32 | 0x5412, 1<<63 | 0x5412, 0xffffffff<<32 | 0x5423},
 	},
 	{
-		call: "socket", errno: unix.EAFNOSUPPORT,
+		call: "socket", rest: [6]uint64{0, 1}, errno: unix.EAFNOSUPPORT,
 		allowed: []uint64{1, 2, 10, 16, 1<<32 | 2},
 		denied:  []uint64{0, 3, 9, 11, 15, 17, 21, 29, 31, 38, 40, 44, 45, 1<<32 | 40, 1<<63 | 40, math.MaxUint64},
 	},
@@ -176,7 +176,14 @@ var argumentTests = []struct {
 		call: "socket", arg: 2, rest: [6]uint64{16}, errno: unix.EPROTONOSUPPORT,
 		allowed: []uint64{0, 1 << 32}, denied: []uint64{1, 2, 9, 12, 15, 16, 1<<32 | 9},
 	},
-	{call: "socket", arg: 2, rest: [6]uint64{2}, allowed: []uint64{0, 6, 17, 255}},
+	{
+		call: "socket", arg: 2, rest: [6]uint64{2, 0x80801}, errno: unix.EPROTONOSUPPORT,
+		allowed: []uint64{0, 1, 6, 17, 58, 1<<32 | 6}, denied: []uint64{2, 33, 115, 132, 136, 255, 256, 262, 1<<32 | 132},
+	},
+	{
+		call: "socket", arg: 1, rest: [6]uint64{10}, errno: unix.ESOCKTNOSUPPORT,
+		allowed: []uint64{1, 2, 3, 0x80001, 0x802, 0x80803, 1<<32 | 1}, denied: []uint64{0, 4, 5, 6, 10, 0x80006, 1<<32 | 6},
+	},
 	{call: "socketpair", errno: unix.EAFNOSUPPORT, allowed: []uint64{1}, denied: []uint64{30, 40}},
 	{call: "chmod", arg: 1, allowed: []uint64{0, 0o777, 0o1777, 0o100755}, denied: []uint64{0o4755, 0o2755, 0o6000, 1<<32 | 0o4000}},
 	{call: "fchmod", arg: 1, allowed: []uint64{0o1777}, denied: []uint64{0o4755, 0o2755, 1<<63 | 0o2000}},
