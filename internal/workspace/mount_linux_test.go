@@ -10,7 +10,7 @@ import (
 )
 
 // elsewhere gives a workspace a file system of its own: as root one that only a
-// descriptor holds, which is its path; else a directory of another one.
+// descriptor holds, which its path leads through; else a directory of another one.
 func elsewhere(t *testing.T, d *Dir) {
 	t.Helper()
 	if !privileged {
@@ -35,7 +35,10 @@ func elsewhere(t *testing.T, d *Dir) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(mount) })
-	d.path = procPath(mount)
+	if err := unix.Mkdirat(mount, "workspace", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.path = procPath(mount) + "/workspace"
 }
 
 func TestSnapshotsOfAWorkspaceOnItsOwnFileSystem(t *testing.T) {
