@@ -20,7 +20,7 @@ func TestGrepWithLargeExpressions(t *testing.T) {
 	h := open(t)
 	_, err := h.f.Grep.Call(t.Context(), h.w, file.GrepInput{Pattern: strings.Repeat("(a?b?){999}", 20) + "[xz]"})
 	wantError(t, err, sandbox.ErrInvalidInput, "too large", "repetitions")
-	h.write("line", strings.Repeat("a", 1<<18)+"x")
+	h.write("line", strings.Repeat("a", 1<<16)+"x")
 	slow := file.GrepInput{Pattern: strings.Repeat("(a?b?){999}", 2) + "[yz]"}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -28,7 +28,7 @@ func TestGrepWithLargeExpressions(t *testing.T) {
 	if _, err = h.f.Grep.Call(ctx, h.w, slow); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a search that is too slow = %v, want context.DeadlineExceeded", err)
 	}
-	if took := time.Since(start); took > 30*time.Second { // to the end it takes minutes
+	if took := time.Since(start); took > 30*time.Second { // to the end it takes much longer
 		t.Errorf("it ends after %v", took)
 	}
 	out, err := h.f.Grep.Call(t.Context(), h.w, file.GrepInput{Pattern: "a{9}(a{90}){4}x$"})
