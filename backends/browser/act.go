@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/chromedp/cdproto/input"
@@ -21,11 +22,13 @@ type ClickInput struct {
 
 // ActOutput is what happened to the page.
 type ActOutput struct {
-	Ref    string   `json:"ref,omitzero" jsonschema:"reference of the element"`
-	URL    string   `json:"url" jsonschema:"where the page is now"`
-	NewTab *int     `json:"new_tab,omitempty" jsonschema:"index of a tab that was opened; switch to it with tabs"`
-	Dialog *Dialog  `json:"dialog,omitempty" jsonschema:"that the page shows now and waits for: answer it with dialogs"`
-	Denied []string `json:"denied,omitempty" jsonschema:"what policy refused to the page meanwhile"`
+	Ref       string   `json:"ref,omitzero" jsonschema:"reference of the element"`
+	URL       string   `json:"url" jsonschema:"where the page is now"`
+	NewTab    *int     `json:"new_tab,omitempty" jsonschema:"index of a tab that was opened; switch to it with tabs"`
+	Dialog    *Dialog  `json:"dialog,omitempty" jsonschema:"that the page shows now and waits for: answer it with dialogs"`
+	Dialogs   []Dialog `json:"dialogs,omitempty" jsonschema:"that the page showed meanwhile, and how they were answered"`
+	Downloads []string `json:"downloads,omitempty" jsonschema:"files that began to be downloaded meanwhile: see downloads"`
+	Denied    []string `json:"denied,omitempty" jsonschema:"what policy refused to the page meanwhile"`
 }
 
 // acting is the frame of a tool that acts on the page: it finds the page, limits
@@ -47,6 +50,8 @@ func (s *session) acting(ctx context.Context, call sandbox.Call, timeout float64
 	starts := t.starts
 	t.mu.Unlock()
 	tabs := s.list()
+	_, shown, _ := s.dialogs.log.since(math.MaxInt, 0, func(Dialog) bool { return false })
+	given := s.downloads.count()
 	err = do(ctx, t, &out)
 	if err == nil {
 		err = t.after(ctx, starts)
@@ -62,10 +67,20 @@ func (s *session) acting(ctx context.Context, call sandbox.Call, timeout float64
 	}
 	out.URL = t.url()
 	out.NewTab = s.opened(tabs)
-	for _, d := range call.Denied() {
-		out.Denied = append(out.Denied, d.Text)
+	if out.Dialog == nil {
+		out.Dialogs, _, _ = s.dialogs.log.since(shown, 20, func(Dialog) bool { return true })
 	}
+	out.Downloads = s.downloads.names(given)
+	out.Denied = denials(call)
 	return out, nil
+}
+
+// denials are the texts of what policy refused.
+func denials(call sandbox.Call) (texts []string) {
+	for _, d := range call.Denied() {
+		texts = append(texts, d.Text)
+	}
+	return texts
 }
 
 // limit is the time limit of an action.

@@ -254,6 +254,16 @@ func (d *downloads) count() int {
 	return len(d.all)
 }
 
+// names are those of the downloads after the first before ones.
+func (d *downloads) names(before int) (list []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, have := range d.all[min(before, len(d.all)):] {
+		list = append(list, have.Name)
+	}
+	return list
+}
+
 // started returns the name of a download after the first before ones. The event
 // may come behind the answer that announced it.
 func (d *downloads) started(ctx context.Context, before int, certain bool) (string, bool) {

@@ -144,6 +144,7 @@ type answer struct {
 	X     float64  `json:"x"`
 	Y     float64  `json:"y"`
 	Value string   `json:"value"`
+	Last  int      `json:"last"` // reference that was given out in the frame
 }
 
 // problem turns a helper's refusal into an error.
@@ -200,7 +201,8 @@ func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*fo
 			ms = max(0, left-min(250, left/2)) // time to answer
 		}
 		var a answer
-		err = t.jsRetry(ctx, f, &a, "ready", spec{Ref: n, Selector: e.Selector, Text: e.Text, Nth: e.Nth, Any: nd.any}, nd, ms)
+		err = t.jsRetry(ctx, f, &a, "ready", spec{Ref: n, Selector: e.Selector, Text: e.Text, Nth: e.Nth, Any: nd.any}, nd, ms, t.refs(f, 0))
+		t.refs(f, a.Last)
 		switch {
 		case ctx.Err() != nil:
 			return nil, late()

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"strings"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp/device"
+
+	"github.com/agentflow-go/sandbox/internal/nearest"
 )
 
 // ResizeInput is what browser:resize takes.
@@ -204,6 +207,20 @@ func (s *session) emulate(ctx context.Context, in EmulateInput) (out EmulateOutp
 	})
 }
 
+// disbelief explains why the browser does not take a belief.
+func disbelief(err error) error {
+	e, ok := errors.AsType[*protocolError](err)
+	switch {
+	case !ok:
+		return err
+	case e.method == emulate.CommandSetTimezoneOverride:
+		return invalid("/timezone: the browser knows no such time zone; give a name of the IANA database such as Europe/Berlin")
+	case e.method == emulate.CommandSetLocaleOverride:
+		return invalid("/locale: the browser knows no such language; give a tag such as de-DE")
+	}
+	return invalid("%w", err)
+}
+
 // believe changes what pages believe, those that are open and those to come.
 func (s *session) believe(ctx context.Context, change func(*belief, *Size)) (out EmulateOutput, err error) {
 	s.mu.Lock()
@@ -257,5 +274,9 @@ func findDevice(name string) (*device.Info, error) {
 		names = append(names, info.Name)
 	}
 	sort.Strings(names)
-	return nil, invalid("/device: %q is not known; known are %s", clip(name, 60), strings.Join(names, ", "))
+	near := nearest.Names(name, names, 5)
+	if len(near) == 0 {
+		near = []string{"iPhone 13", "Pixel 5", "iPad Pro"}
+	}
+	return nil, invalid("/device: %q is not known; known are %s and %d others", clip(name, 60), strings.Join(near, ", "), len(names)-len(near))
 }

@@ -268,6 +268,16 @@ func (t *tab) refFrame(ref string) (*frame, int, error) {
 	return nil, 0, sandbox.Errorf(sandbox.ErrBusinessFailure, "element %s is gone with its frame: take a new snapshot", ref)
 }
 
+// refs returns the last number that was given to an element of the frame, in this
+// document or one before it, so that no number is given twice. last, if it is
+// greater, becomes it.
+func (t *tab) refs(f *frame, last int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.lastRef = max(f.lastRef, last)
+	return f.lastRef
+}
+
 // prefix is what references of the frame begin with.
 func (f *frame) prefix() string {
 	if f.n == 0 {

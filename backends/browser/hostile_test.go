@@ -183,9 +183,14 @@ func TestPagesThatAreStuck(t *testing.T) {
 		{"x.y", "ReferenceError: x is not defined"},
 		{"throw 'a'", "Uncaught"},
 		{"syntax error", "SyntaxError"},
+		{"window.times = (window.times ?? 0) + 1; JSON.parse('{')", "SyntaxError"},
+		{"return 5", "without return"},
 		{"Promise.reject(new Error('no'))", "Error: no"},
 	} {
 		refused(u, u.bt.Evaluate, browser.EvaluateInput{Expression: tt.expression}, sandbox.ErrBusinessFailure, tt.want)
+	}
+	if got := u.eval("times"); got != 1. {
+		t.Errorf("a script that failed ran %v times", got)
 	}
 	refused(u, u.bt.Evaluate, browser.EvaluateInput{Expression: "new Promise(() => 0)", Timeout: .3}, sandbox.ErrTimeout, "")
 	refused(u, u.bt.Evaluate, browser.EvaluateInput{Expression: "location.reload(); new Promise(() => 0)"}, sandbox.ErrBusinessFailure, "changed to another document")
@@ -195,7 +200,7 @@ func TestPagesThatAreStuck(t *testing.T) {
 	for _, tt := range []struct {
 		expression string
 		want       any
-	}{{"undefined", nil}, {"await Promise.resolve(7)", 7}, {"NaN", "NaN"}, {"10n", "10n"}, {"({a: [1, null]})", map[string]any{"a": []any{1., nil}}}, {"document.body", map[string]any{}}} {
+	}{{"undefined", nil}, {"await Promise.resolve(7)", 7}, {"await (await fetch('/spa.html')).status", 200}, {"() => 5", 5}, {"NaN", "NaN"}, {"10n", "10n"}, {"({a: [1, null]})", map[string]any{"a": []any{1., nil}}}, {"document.body", map[string]any{}}} {
 		out := do(u, u.bt.Evaluate, browser.EvaluateInput{Expression: tt.expression})
 		if fmt.Sprint(out.Result) != fmt.Sprint(tt.want) {
 			t.Errorf("%s = %v, want %v", tt.expression, out.Result, tt.want)

@@ -87,7 +87,7 @@ func parseKey(name string) (*kb.Key, kb.Modifier, error) {
 	// Several runes may have a key's name: the one without text on a number pad wins.
 	var best *kb.Key
 	for _, k := range kb.Keys {
-		if k.Key == rest || k.Code == rest {
+		if strings.EqualFold(k.Key, rest) || strings.EqualFold(k.Code, rest) {
 			if best == nil || len(k.Code) < len(best.Code) || len(k.Code) == len(best.Code) && k.Native < best.Native {
 				best = k
 			}

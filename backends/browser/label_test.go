@@ -15,7 +15,7 @@ func TestLabelsNameFieldsWithoutWhatTheyHold(t *testing.T) {
 	do(u, u.bt.Goto, browser.GotoInput{URL: "data:text/html," +
 		`<label>Tea <select><option>Assam</option><option>Sencha</option></select> <b>kind</b> <i style="display:none">secret</i></label>` +
 		"<label>Bio <textarea>old</textarea></label><label><input type=checkbox> Gift</label>"})
-	want := `- combobox "Tea kind" [ref=e1]: "Assam"
+	want := `- combobox "Tea kind" [ref=e1]: "Assam" [options: "Assam", "Sencha"]
 - textbox "Bio" [ref=e2]: "old"
 - checkbox "Gift" [ref=e3]
 `

@@ -104,7 +104,15 @@ func (s *session) snapshot(ctx context.Context, in SnapshotInput) (out SnapshotO
 		if err != nil {
 			return err
 		}
-		out.Snapshot = b.String()
+		if out.Snapshot = b.String(); out.Snapshot == "" {
+			out.Snapshot = "(nothing to show)\n"
+			switch {
+			case t.url() == "about:blank" || t.url() == "":
+				out.Snapshot = "(the page is empty: go somewhere with goto)\n"
+			case in.Mode == "interactive":
+				out.Snapshot = "(nothing to act on: use mode full, or extract)\n"
+			}
+		}
 		if out.Truncated {
 			out.Snapshot += "… truncated: give max_chars, or an element to look at\n"
 		}
@@ -122,9 +130,10 @@ func (t *tab) draw(ctx context.Context, b *strings.Builder, f *frame, n int, mod
 		Truncated bool
 		Frames    int
 	}
-	if err := t.js(ctx, f, &part, "snapshot", n, mode, max(0, *left), f.prefix()); err != nil {
+	if err := t.js(ctx, f, &part, "snapshot", n, mode, max(0, *left), f.prefix(), t.refs(f, 0)); err != nil {
 		return false, err
 	}
+	t.refs(f, part.Last)
 	if part.Error != "" {
 		return false, part.problem(Element{Ref: f.prefix() + "e" + strconv.Itoa(n)})
 	}
@@ -259,9 +268,10 @@ type EvaluateInput struct {
 
 // EvaluateOutput is what browser:evaluate returns.
 type EvaluateOutput struct {
-	Result    any     `json:"result" jsonschema:"as JSON; null for what JSON cannot say"`
-	Truncated bool    `json:"truncated,omitzero" jsonschema:"the result was too large: its beginning is there as text"`
-	Dialog    *Dialog `json:"dialog,omitempty" jsonschema:"that the page shows now and waits for: answer it with dialogs"`
+	Result    any      `json:"result" jsonschema:"as JSON; null for what JSON cannot say"`
+	Truncated bool     `json:"truncated,omitzero" jsonschema:"the result was too large: its beginning is there as text"`
+	Dialog    *Dialog  `json:"dialog,omitempty" jsonschema:"that the page shows now and waits for: answer it with dialogs"`
+	Denied    []string `json:"denied,omitempty" jsonschema:"what policy refused to the page meanwhile"`
 }
 
 // maxResult bounds an evaluated result, in bytes of JSON.
@@ -280,6 +290,7 @@ type WaitInput struct {
 
 // WaitOutput is what browser:wait_for returns.
 type WaitOutput struct {
-	WaitedMS int64  `json:"waited_ms"`
-	URL      string `json:"url"`
+	WaitedMS int64    `json:"waited_ms"`
+	URL      string   `json:"url"`
+	Denied   []string `json:"denied,omitempty" jsonschema:"what policy refused to the page meanwhile"`
 }

@@ -49,7 +49,7 @@ const maxURL = 4096 // bytes of an address that are kept
 
 // checkAddress returns the address to load.
 func checkAddress(raw string) (string, error) {
-	raw = strings.TrimSpace(raw)
+	raw = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(strings.TrimSpace(raw)) // as browsers do
 	if raw == "" || len(raw) > 1<<20 {
 		return "", sandbox.Errorf(sandbox.ErrInvalidURL, "/url: give an address of 1 to %d bytes", 1<<20)
 	}
@@ -142,11 +142,7 @@ func (s *session) goTo(ctx context.Context, call sandbox.Call, in GotoInput) (ou
 	}
 	ctx, done := t.guard(ctx)
 	defer done()
-	defer func() {
-		for _, d := range call.Denied() {
-			out.Denied = append(out.Denied, d.Text)
-		}
-	}()
+	defer func() { out.Denied = denials(call) }()
 	before := s.downloads.count()
 	res, err := t.navigate(ctx, address)
 	if err != nil {

@@ -1,6 +1,8 @@
 package browser_test
 
 import (
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -100,6 +102,10 @@ func TestReferencesStay(t *testing.T) {
 	if got := ref(t, second, `button "Late"`); got != late {
 		t.Errorf("Late was %s and is %s", late, got)
 	}
+	// Nor is a number of one document an element of the next.
+	u.open("/elements.html")
+	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Ref: late}}, sandbox.ErrBusinessFailure, "is gone")
+	late = ref(t, u.snapshot(), `button "Late"`)
 	u.eval("late.remove()")
 	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Ref: late}}, sandbox.ErrBusinessFailure, "element "+late+" is gone")
 	if strings.Contains(u.snapshot(), late+"]") {
@@ -200,6 +206,30 @@ func TestDrag(t *testing.T) {
 	do(u, u.bt.Drag, browser.DragInput{From: el("#own"), To: el("#hole")})
 	if diff := cmp.Diff("dropped payload\nput true\n", u.eval("log.textContent")); diff != "" {
 		t.Errorf("what the page saw (-want +got):\n%s", diff)
+	}
+}
+
+func TestSnapshots(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "")
+	snap := func(html, mode string) string {
+		t.Helper()
+		do(u, u.bt.Goto, browser.GotoInput{URL: "data:text/html," + url.PathEscape("<!doctype html>"+html)})
+		out := do(u, u.bt.Snapshot, browser.SnapshotInput{Mode: mode}).Snapshot
+		return regexp.MustCompile(` \[ref=\w+\]`).ReplaceAllString(out, "")
+	}
+	for _, tt := range []struct{ mode, html, want string }{
+		{"", "", "(nothing to act on: use mode full, or extract)\n"},
+		{"full", "<p>Some <b>bold</b> text <i>here</i>.</p>and <a href=/x>a link</a> in <b>it", "- paragraph: Some bold text here.\n- text: and\n- link \"a link\" [url=/x]\n- text: in it\n"},
+		{"", "<fieldset><legend>Kind</legend><label><input type=radio name=k> A</label></fieldset><fieldset>x</fieldset>", "- group \"Kind\"\n  - radio \"A\"\n"},
+		{"", "<label>Tea <select><option>Assam<option>Oolong</select></label>", "- combobox \"Tea\": \"Assam\" [options: \"Assam\", \"Oolong\"]\n"},
+		{"", "<div onclick=f()>Go</div><button aria-expanded=false aria-pressed=true>B<button hidden>C</button><a>no link</a>", "- clickable \"Go\"\n- button \"B\" [collapsed] [pressed]\n"},
+		{"", "<input type=password value=abc placeholder=PIN><input type=checkbox checked aria-label=On disabled>", "- textbox \"PIN\": \"•••\"\n- checkbox \"On\" [checked] [disabled]\n"},
+		{"full", "<ul><li>one<li>two <b>x</b></ul><div aria-hidden=true>no</div><div style=visibility:hidden>no</div>", "- list\n  - listitem: one\n  - listitem: two x\n"},
+	} {
+		if diff := cmp.Diff(tt.want, snap(tt.html, tt.mode)); diff != "" {
+			t.Errorf("snapshot %s of %s (-want +got):\n%s", tt.mode, tt.html, diff)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"image"
 	_ "image/jpeg" // to read the size of what was taken
 	_ "image/png"
+	"math"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -35,7 +36,12 @@ type ScreenshotOutput struct {
 	Size      [2]int `json:"size" jsonschema:"width and height"`
 }
 
-const maxPixels = 60_000_000 // of a picture; more takes the browser hundreds of megabytes
+// Pictures that would be larger are made smaller: they take the browser hundreds
+// of megabytes, or it cannot draw them at all.
+const (
+	maxPixels      = 40_000_000
+	maxPictureSide = 16384
+)
 
 func (s *session) screenshot(ctx context.Context, in ScreenshotInput) (out ScreenshotOutput, err error) {
 	params := page.CaptureScreenshotParams{OptimizeForSpeed: ptr(true)}
@@ -82,12 +88,9 @@ func (s *session) screenshot(ctx context.Context, in ScreenshotInput) (out Scree
 			if c.Width < 1 || c.Height < 1 {
 				return sandbox.Errorf(sandbox.ErrBusinessFailure, "there is nothing to see: it is %v by %v pixels", c.Width, c.Height)
 			}
-			c.Height = min(c.Height, 16384) // more the browser cannot draw at once
-			c.Width = min(c.Width, 16384)
-			if c.Width*c.Height > maxPixels {
-				c.Height = maxPixels / c.Width
-			}
-			clipped = image.Pt(int(c.Width), int(c.Height))
+			dots := s.deviceScale() // for each CSS pixel
+			c.Scale = min(1, math.Sqrt(maxPixels/(c.Width*c.Height*dots*dots)), maxPictureSide/(max(c.Width, c.Height)*dots))
+			clipped = image.Pt(int(c.Width*c.Scale*dots), int(c.Height*c.Scale*dots))
 		}
 		var res struct {
 			Data []byte `json:"data"`
@@ -113,6 +116,16 @@ func (s *session) screenshot(ctx context.Context, in ScreenshotInput) (out Scree
 	out.Image = base64.StdEncoding.EncodeToString(data)
 	out.ImagePath, err = s.keep(in.Path, "screenshots/screenshot", strings.Replace(in.Format, "jpeg", "jpg", 1), data)
 	return out, err
+}
+
+// deviceScale is how many dots of a picture make a CSS pixel.
+func (s *session) deviceScale() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.emulated.device; d != nil && d.Scale > 0 {
+		return d.Scale
+	}
+	return 1
 }
 
 // elementClip is where an element is in its page.

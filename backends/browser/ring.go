@@ -43,6 +43,7 @@ func (r *ring[T]) since(seq, limit int, keep func(T) bool) (list []T, next, drop
 	if seq+1 < first {
 		dropped = first - seq - 1
 	}
+	seq = min(seq, r.last)
 	next, list = max(seq, first-1), []T{}
 	for i, e := range r.all {
 		n := first + i

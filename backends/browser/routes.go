@@ -249,7 +249,7 @@ func (s *session) everywhere(ctx context.Context, cmds ...command) error {
 			if err := l.all(ctx, cmds...); err != nil && ctx.Err() != nil {
 				return problem(ctx, err)
 			} else if _, refused := err.(*protocolError); refused {
-				return invalid("%w", err)
+				return disbelief(err)
 			}
 		}
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/agentflow-go/sandbox"
 )
 
-func (s *session) evaluate(ctx context.Context, in EvaluateInput) (out EvaluateOutput, err error) {
+func (s *session) evaluate(ctx context.Context, call sandbox.Call, in EvaluateInput) (out EvaluateOutput, err error) {
+	defer func() { out.Denied = denials(call) }()
 	if in.Expression == "" || len(in.Expression) > 1<<20 {
 		return out, invalid("/expression: give 1 to %d bytes", 1<<20)
 	}
@@ -55,7 +56,11 @@ func (t *tab) evaluate(ctx context.Context, in EvaluateInput) ([]byte, error) {
 		case err != nil:
 			return nil, evaluateError(changedDocument(err))
 		case ex != nil:
-			return nil, sandbox.Errorf(sandbox.ErrBusinessFailure, "the script failed: %s", exceptionText(ex))
+			text := exceptionText(ex)
+			if strings.Contains(text, "Illegal return statement") {
+				text += " (the last value counts, without return)"
+			}
+			return nil, sandbox.Errorf(sandbox.ErrBusinessFailure, "the script failed: %s", text)
 		case r == nil:
 			return nil, nil
 		case r.UnserializableValue != "":
@@ -77,10 +82,17 @@ func (t *tab) evaluate(ctx context.Context, in EvaluateInput) ([]byte, error) {
 			UserGesture: ptr(true), Silent: ptr(true),
 		}
 		ev, err := cdp.Call(ctx, l, runtime.Evaluate, params)
-		if err == nil && ev.ExceptionDetails != nil && strings.HasPrefix(exceptionText(ev.ExceptionDetails), "SyntaxError: await is only valid") {
+		if err == nil && t.doesNotCompile(ctx, l, in.Expression, ev.ExceptionDetails) {
 			// Nothing ran. As on a console it may await; a promise that is the
 			// value would then not be.
 			params.ReplMode = ptr(true)
+			if again, e := cdp.Call(ctx, l, runtime.Evaluate, params); e != nil || again.ExceptionDetails == nil ||
+				!strings.HasPrefix(exceptionText(again.ExceptionDetails), "SyntaxError") {
+				ev, err = again, e
+			}
+		}
+		if err == nil && ev.ExceptionDetails == nil && ev.Result != nil && ev.Result.Type == runtime.RemoteObjectTypeFunction {
+			params.Expression = "(" + in.Expression + "\n)()" // what is a function is meant to be called
 			ev, err = cdp.Call(ctx, l, runtime.Evaluate, params)
 		}
 		return result(ev.Result, ev.ExceptionDetails, err)
@@ -112,6 +124,15 @@ func (t *tab) evaluate(ctx context.Context, in EvaluateInput) ([]byte, error) {
 
 var errReplaced = sandbox.Errorf(sandbox.ErrBusinessFailure, "the page changed to another document while the script ran, so there is no result")
 
+// doesNotCompile reports whether a script failed before any of it ran.
+func (t *tab) doesNotCompile(ctx context.Context, l *link, script string, ex *runtime.ExceptionDetails) bool {
+	if ex == nil || !strings.HasPrefix(exceptionText(ex), "SyntaxError") {
+		return false // also a script that runs may throw one
+	}
+	res, err := cdp.Call(ctx, l, runtime.CompileScript, runtime.CompileScriptParams{Expression: script})
+	return err == nil && res.ExceptionDetails != nil
+}
+
 // evaluateError explains why a script has no result.
 func evaluateError(err error) error {
 	if errors.Is(err, errContext) {
@@ -140,7 +161,8 @@ func (t *tab) pageWorld(ctx context.Context, f *frame) (l *link, id string, err 
 	return l, id, err
 }
 
-func (s *session) waitFor(ctx context.Context, in WaitInput) (out WaitOutput, err error) {
+func (s *session) waitFor(ctx context.Context, call sandbox.Call, in WaitInput) (out WaitOutput, err error) {
+	defer func() { out.Denied = denials(call) }()
 	n := 0
 	for _, given := range []bool{in.Text != "", in.Selector != "", in.URL != "", in.Gone != "", in.Seconds != 0} {
 		if given {
@@ -181,10 +203,10 @@ func (s *session) waitFor(ctx context.Context, in WaitInput) (out WaitOutput, er
 				}
 			}
 		}
+		out.URL = t.url()
 		if isLate(ctx) {
 			return sandbox.Errorf(sandbox.ErrTimeout, "%s (waited %s; the page is at %s)", in.words(), time.Since(begin).Round(time.Millisecond), clip(t.url(), 200))
 		}
-		out.URL = t.url()
 		return err
 	})
 	out.WaitedMS = time.Since(begin).Milliseconds()

@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -74,6 +75,7 @@ type frame struct {
 	loader     cdp.LoaderID
 	reached    map[string]bool // of the lifecycle of its document
 	world      runtime.ExecutionContextID
+	lastRef    int    // given to an element
 	mainWorld  string // unique id of the page's own
 }
 
@@ -107,6 +109,9 @@ func (t *tab) init(ctx context.Context) error {
 	err := t.link.all(ctx, append(t.setup(), cmd(runtime.RunIfWaitingForDebugger, cdp.Empty{}))...)
 	if err != nil && (ctx.Err() != nil || errors.Is(err, errGone)) {
 		return errTabClosed
+	}
+	if e, ok := errors.AsType[*protocolError](err); ok && strings.HasPrefix(e.method, "Emulation.") {
+		return disbelief(err)
 	}
 	return err
 }

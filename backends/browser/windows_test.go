@@ -82,7 +82,9 @@ func TestDialogs(t *testing.T) {
 	u := newUser(t, "")
 	u.open("/dialogs.html")
 	button := func(text string) browser.ClickInput { return browser.ClickInput{Element: browser.Element{Text: text}} }
-	do(u, u.bt.Click, button("Alert"))
+	if out := do(u, u.bt.Click, button("Alert")); len(out.Dialogs) != 1 || out.Dialogs[0].Message != "hello\nworld" || out.Dialogs[0].Answer != "dismissed" {
+		t.Errorf("click = %+v, want the dialog", out)
+	}
 	do(u, u.bt.Click, button("Confirm"))
 	do(u, u.bt.Click, button("Prompt"))
 	do(u, u.bt.Dialogs, browser.DialogsInput{Policy: browser.AcceptDialogs, Answer: "Ada"})
@@ -126,7 +128,9 @@ func TestFiles(t *testing.T) {
 	t.Parallel()
 	u := newUser(t, "")
 	u.open("/files.html")
-	do(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Small file"}})
+	if out := do(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Small file"}}); len(out.Downloads) != 1 || out.Downloads[0] != "data.txt" {
+		t.Errorf("click = %+v, want a download", out)
+	}
 	do(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Small file"}})
 	out := do(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/file?name=..%2F..%2Fevil.bin&size=100000"})
 	if out.Download == "" {

@@ -262,7 +262,12 @@ function bringIntoView(el, attempt) {
 
 // ready waits until the element that spec names fulfils need ({kind, visible,
 // enabled, editable, stable, hit}), for ms at most.
-async function ready(spec, need, ms) {
+async function ready(spec, need, ms, base) {
+  if (!refs.size) lastRef = Math.max(lastRef, base);
+  return { ...await readyNow(spec, need, ms), last: lastRef };
+}
+
+async function readyNow(spec, need, ms) {
   const until = performance.now() + ms;
   let why = '', el = null;
   for (let attempt = 0, round = 0; ; round++) {

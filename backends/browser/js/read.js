@@ -16,6 +16,7 @@ const ROLES = {
 };
 const INTERACTIVE = new Set(['link', 'button', 'textbox', 'searchbox', 'combobox', 'listbox', 'checkbox', 'radio', 'switch', 'slider', 'spinbutton', 'tab', 'menuitem', 'menuitemcheckbox', 'menuitemradio', 'treeitem', 'option', 'file', 'color', 'date', 'time', 'datetime', 'month', 'week', 'clickable', 'iframe', 'video', 'audio', 'gridcell', 'scrollbar']);
 const NOTABLE = new Set(['heading', 'dialog', 'alertdialog', 'alert', 'status', 'tooltip', 'progressbar', 'menu', 'tablist']);
+const GROUPS = new Set(['group', 'radiogroup', 'region', 'form', 'toolbar']); // told of if they have a name
 const NAMED_BY_CONTENT = new Set(['link', 'button', 'heading', 'option', 'tab', 'menuitem', 'menuitemcheckbox', 'menuitemradio', 'treeitem', 'checkbox', 'radio', 'switch', 'tooltip', 'clickable', 'alert', 'status', 'columnheader', 'rowheader', 'gridcell']);
 const LEAVES = new Set(['button', 'option', 'textbox', 'searchbox', 'checkbox', 'radio', 'switch', 'slider', 'spinbutton', 'img', 'progressbar', 'meter', 'video', 'audio', 'canvas', 'file', 'color', 'date', 'time', 'datetime', 'month', 'week', 'iframe']);
 
@@ -119,7 +120,8 @@ let frameElements = []; // of the last snapshot
 
 // snapshot draws the tree below root, or the body, in max characters at most. The
 // place of a frame's own is left as \x00n, for the n-th of frameElements.
-function snapshot(rootRef, mode, max, prefix) {
+function snapshot(rootRef, mode, max, prefix, base) {
+  if (!refs.size) lastRef = Math.max(lastRef, base);
   const full = mode === 'full', lines = [], until = performance.now() + 3000;
   let size = 0, truncated = false, count = 0;
   frameElements = [];
@@ -149,11 +151,11 @@ function snapshot(rootRef, mode, max, prefix) {
     if (!role && !el.shadowRoot && pointer(el)) role = 'clickable';
     const gone = el.localName !== 'slot' && unseen(el);
     const active = INTERACTIVE.has(role);
-    if (role && !gone && (full || active || NOTABLE.has(role))) {
+    if (role && !gone && (full || active || NOTABLE.has(role) || GROUPS.has(role) && nameOf(el, role))) {
       let below = depth + 1;
       const name = nameOf(el, role);
       const list = kids(el);
-      const onlyText = full && !active && !NOTABLE.has(role) && [...list].every((k) => k.nodeType !== 1) ? squeeze(clip(el.textContent, 2000)) : '';
+      const onlyText = full && !active && !NOTABLE.has(role) && [...list].every((k) => k.nodeType !== 1 || plain(k)) ? squeeze(clip(el.textContent, 2000)) : '';
       if (role === 'clickable' && !name && list.length && !full) {
         below = depth; // a wrapper
       } else if (role === 'option' && el.localName === 'option' && !full) {
@@ -167,6 +169,9 @@ function snapshot(rootRef, mode, max, prefix) {
         const value = active || role === 'progressbar' || role === 'meter' ? shownValue(el, role) : '';
         if (value && value !== name) line += ': ' + quote(value, 200);
         else if (onlyText) line += ': ' + clip(onlyText, 1000);
+        if (el.localName === 'select' && !full && el.options.length) {
+          line += ' [options: ' + [...el.options].slice(0, 20).map((o) => quote(squeeze(o.label), 60)).join(', ') + (el.options.length > 20 ? ', …' + (el.options.length - 20) + ' more' : '') + ']';
+        }
         if (!put(depth, line)) return;
         if (role === 'iframe') { frameElements.push(el); lines.push('\x00' + (frameElements.length - 1) + ' ' + Math.min(depth + 1, 30)); return; }
         if (el.localName === 'select' && full) {
@@ -178,15 +183,38 @@ function snapshot(rootRef, mode, max, prefix) {
         if (onlyText) return;
       }
       const covers = named || (NAMED_BY_CONTENT.has(role) && !!name);
-      for (const k of list) visit(k, below, nested + 1, covers);
+      all(list, below, nested + 1, covers);
       return;
     }
-    for (const k of kids(el)) visit(k, depth, nested + 1, named);
+    all(kids(el), depth, nested + 1, named);
+  };
+  // all visits nodes side by side; text that runs through plain elements is one line.
+  const all = (list, depth, nested, named) => {
+    let run = '';
+    const flush = () => {
+      const text = squeeze(run);
+      run = '';
+      if (text) put(depth, '- text: ' + clip(text, 1000));
+    };
+    for (const k of list) {
+      if (full && !named && (k.nodeType === 3 ? !unseen(k.parentElement ?? document.body) : plain(k))) { run += clip(k.textContent, 2000); continue; }
+      flush();
+      visit(k, depth, nested, named);
+    }
+    flush();
   };
   const root = rootRef ? byRef(rootRef) : document.body ?? document.documentElement;
   if (!root) return { error: 'gone' };
   visit(root, 0, 0, false);
-  return { text: lines.join('\n'), truncated, frames: frameElements.length };
+  return { text: lines.join('\n'), truncated, frames: frameElements.length, last: lastRef };
+}
+
+const INLINE = new Set(['b', 'strong', 'i', 'em', 'span', 'code', 'small', 'u', 's', 'mark', 'sub', 'sup', 'abbr', 'q', 'cite', 'time', 'kbd', 'var', 'br', 'wbr', 'font', 'bdi', 'ins', 'del']);
+
+// plain tells elements that are nothing but a way to write text.
+function plain(el) {
+  return el.nodeType === 1 && INLINE.has(el.localName) && !el.attributes.role && !roleOf(el) && !hiddenStyle(el) && !unseen(el) && !pointer(el) &&
+    el.children.length < 50 && [...el.children].every(plain);
 }
 
 const frameElement = (n) => frameElements[n];
@@ -242,6 +270,7 @@ function markdown(root, max) {
     if (gap || !out || /\s$/.test(out)) s = s.replace(/^ /, '');
     add(s.replace(/([\\`*_[\]])/g, '\\$1'));
   };
+  const apart = (s) => { if (out && !gap && !/\s$/.test(out)) add(' '); add(s + ' '); };
   const link = (u) => { try { return new URL(u, document.baseURI).href.replace(/[()\s]/g, encodeURIComponent); } catch { return ''; } };
   const visit = (node, depth) => {
     if (truncated) return;
@@ -312,12 +341,13 @@ function markdown(root, max) {
       }
       case 'input': {
         if (el.type === 'hidden' || el.type === 'password') return;
-        if (el.type === 'checkbox' || el.type === 'radio') { add(el.checked ? '[x] ' : '[ ] '); return; }
-        if (el.value) add('`' + squeeze(clip(el.value, 500)) + '`');
+        if (el.type === 'checkbox' || el.type === 'radio') { apart(el.checked ? '[x]' : '[ ]'); return; }
+        if (el.value) apart(BUTTONS.has(el.type) ? '[' + squeeze(clip(el.value, 200)) + ']' : '`' + squeeze(clip(el.value, 500)) + '`');
         return;
       }
-      case 'textarea': if (el.value) add('`' + squeeze(clip(el.value, 2000)) + '`'); return;
-      case 'select': add('`' + [...el.selectedOptions].map((o) => squeeze(o.label)).join(', ') + '`'); return;
+      case 'textarea': if (el.value) apart('`' + squeeze(clip(el.value, 2000)) + '`'); return;
+      case 'button': { const label = squeeze(clip(el.innerText || el.getAttribute('aria-label') || '', 200)); if (label) apart('[' + label + ']'); return; }
+      case 'select': apart('`' + [...el.selectedOptions].map((o) => squeeze(o.label)).join(', ') + '`'); return;
       case 'svg': case 'canvas': case 'video': case 'audio': case 'object': case 'iframe': return;
       case 'p': block(); inner(); block(); return;
     }
