@@ -47,7 +47,7 @@ func (s *session) acting(ctx context.Context, call sandbox.Call, timeout float64
 	ctx, done := t.guard(ctx)
 	defer done()
 	t.mu.Lock()
-	starts := t.starts
+	starts, loader := t.starts, t.frames[t.main].loader
 	t.mu.Unlock()
 	tabs := s.list()
 	_, shown, _ := s.dialogs.log.since(math.MaxInt, 0, func(Dialog) bool { return false })
@@ -69,6 +69,12 @@ func (s *session) acting(ctx context.Context, call sandbox.Call, timeout float64
 	out.NewTab = s.opened(tabs)
 	if out.Dialog == nil {
 		out.Dialogs, _, _ = s.dialogs.log.since(shown, 20, func(Dialog) bool { return true })
+	}
+	t.mu.Lock()
+	nowhere := t.starts > starts && t.frames[t.main].loader == loader && t.pendingNav == 0
+	t.mu.Unlock()
+	if nowhere { // it began to load something that is no page, which is told a little later
+		s.downloads.started(ctx, given, true)
 	}
 	out.Downloads = s.downloads.names(given)
 	out.Denied = denials(call)

@@ -34,6 +34,7 @@ type downloads struct {
 	dir  string     // where the browser puts them, as it sees it
 	all  []*download
 	wake chan struct{} // closed when one changes
+	last chan struct{} // closed when the last that is complete was brought out; nil: none
 }
 
 type download struct {
@@ -102,7 +103,16 @@ func (d *downloads) progress(s *session, e browser.EventDownloadProgress) bool {
 		switch {
 		case e.State == browser.DownloadProgressStateCompleted:
 			have.State = "copying"
-			s.spawn(func() { d.fetch(s, have) })
+			// One after the other, so that names are given in their order.
+			before, done := d.last, make(chan struct{})
+			d.last = done
+			s.spawn(func() {
+				defer close(done)
+				if before != nil {
+					<-before
+				}
+				d.fetch(s, have)
+			})
 		case e.State == browser.DownloadProgressStateCanceled:
 			have.State = "cancelled"
 		case e.ReceivedBytes > maxDownload || e.TotalBytes > maxDownload:
