@@ -48,7 +48,7 @@ func (j *Jail) bound(mnt int, spec *Spec) error {
 	if j.h.uids != nil {
 		return j.h.starter.mounts(mnt, all)
 	}
-	return mountsAsOwner(mnt, all)
+	return j.h.starter.mountsAsOwner(mnt, all)
 }
 
 // mounts goes to the mount namespace mnt and comes back, as root can.
@@ -84,22 +84,20 @@ func (s *starter) mounts(mnt int, all []mountCall) error {
 // mountsAsOwner does it for a program that is not root. The mounts belong to the
 // user namespace that owns theirs, and so to who made that; but only a process of
 // one thread can go there.
-func mountsAsOwner(mnt int, all []mountCall) error {
+func (s *starter) mountsAsOwner(mnt int, all []mountCall) error {
 	user, err := unix.IoctlRetInt(mnt, unix.NS_GET_USERNS)
 	if err != nil {
 		return fmt.Errorf("bound files: owner of the mounts: %w", err)
 	}
 	defer unix.Close(user)
-	sc, err := newScript()
-	if err != nil {
-		return err
-	}
+	sc := newScript()
 	defer sc.close()
-	sc.call("join the user namespace", unix.SYS_SETNS, user, unix.CLONE_NEWUSER)
-	sc.call("join the mount namespace", unix.SYS_SETNS, mnt, unix.CLONE_NEWNS)
+	sc.call("join the user namespace", unix.SYS_SETNS, fd(user), unix.CLONE_NEWUSER)
+	sc.call("join the mount namespace", unix.SYS_SETNS, fd(mnt), unix.CLONE_NEWNS)
 	for _, m := range all {
 		sc.call("bound", unix.SYS_MOUNT, m.source, path(m.path), 0, m.flags, m.options)
 	}
 	sc.end()
-	return sc.child(0)
+	_, err = s.child(sc, 0)
+	return err
 }

@@ -244,12 +244,29 @@ func (d *bwrapDriver) start(s *Spec, binds []bind) (_ *First, err error) {
 		return nil, err
 	}
 	argv := []string{"bwrap", "--args", v.pass(theirs), "--", exePath, marker}
-	p, finish, err := d.site.start(s, d.path, argv, &os.ProcAttr{
-		Dir:   "/",
-		Env:   []string{},
-		Files: v.files,
-		Sys:   sysProcAttr(s.Identity),
-	})
+	var (
+		p      *os.Process
+		finish func() error
+		sc     *script
+	)
+	if s.network != nil && s.network.user != nil {
+		if sc, err = d.site.starter.script(s.group); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				sc.close()
+			}
+		}()
+		p, err = d.join(s, sc, argv, v.files)
+	} else {
+		p, finish, err = d.site.start(s, d.path, argv, &os.ProcAttr{
+			Dir:   "/",
+			Env:   []string{},
+			Files: v.files,
+			Sys:   sysProcAttr(s.Identity),
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -267,5 +284,26 @@ func (d *bwrapDriver) start(s *Spec, binds []bind) (_ *First, err error) {
 		(&childBoss{p}).Abandon()
 		return nil, err
 	}
-	return streams.first(p, unavailable), nil
+	if sc == nil {
+		return streams.first(p, unavailable), nil
+	}
+	first := streams.first(p, func(complaint string, cause error) error {
+		if failed := sc.failure(); failed != nil {
+			cause = failed
+		}
+		return unavailable(complaint, cause)
+	})
+	settled := first.Settled
+	first.Settled = func() { settled(); sc.close() }
+	return first, nil
+}
+
+// join starts bwrap in the worker's network and the user namespace that owns it,
+// as only a process of one thread can join them.
+func (d *bwrapDriver) join(s *Spec, sc *script, argv []string, files []*os.File) (*os.Process, error) {
+	sc.join(s.network)
+	sc.call("make a session", unix.SYS_SETSID)
+	sc.descriptors(files, len(files))
+	sc.exec(d.path, argv...)
+	return d.site.starter.launch(sc, 0)
 }

@@ -41,9 +41,21 @@ const KillTime = killTime
 const (
 	Marker  = marker
 	ExePath = exePath
+
+	BrokerName = brokerName
 )
 
 // LandlockVersion is the kernel's, LandlockLeast the one that jails use.
 var LandlockVersion = landlock
 
 const LandlockLeast = landlockVersion
+
+// Broker is the process that forks for the Host; 0: none yet.
+func (h *Host) Broker() int {
+	h.starter.mu.Lock()
+	defer h.starter.mu.Unlock()
+	if h.starter.broker == nil {
+		return 0
+	}
+	return h.starter.broker.p.Pid
+}

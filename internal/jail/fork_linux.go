@@ -42,7 +42,6 @@ type rlimit struct {
 // use.
 type forker struct {
 	shared *[2]int64   // stage, errno
-	page   []byte      // of shared
 	work   chan func() // to the thread that forks; nil: any thread does
 }
 
@@ -53,7 +52,7 @@ func newForker(prepare func() error) (*forker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map shared page: %w", err)
 	}
-	f := &forker{shared: (*[2]int64)(unsafe.Pointer(&page[0])), page: page}
+	f := &forker{shared: (*[2]int64)(unsafe.Pointer(&page[0]))}
 	if prepare == nil {
 		return f, nil
 	}
@@ -69,9 +68,6 @@ func newForker(prepare func() error) (*forker, error) {
 	return f, <-prepared
 }
 
-// close gives back what a forker without a thread of its own has.
-func (f *forker) close() { _ = unix.Munmap(f.page) } // it is its own
-
 // spawn says what the child does before it becomes the program.
 type spawn struct {
 	path  string
@@ -84,17 +80,6 @@ type spawn struct {
 	flags uintptr // further clone flags
 	// deathSignal, unless 0, is sent to the program when its parent thread ends.
 	deathSignal syscall.Signal
-	// join are descriptors of namespaces of users and of the network that the
-	// program is in; nil: the forking process's.
-	join []int
-	// cgroup is a descriptor of the directory of a control group, version 2, that
-	// the program begins in; 0: the forking process's.
-	cgroup int
-}
-
-// cloneArgs is the kernel's struct clone_args.
-type cloneArgs struct {
-	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
 // childSpec is spawn in the shape the child needs: no allocation, no string.
@@ -111,9 +96,6 @@ type childSpec struct {
 	flags       uintptr
 	deathSignal uintptr
 	parent      uintptr // its death before deathSignal is set ends the child
-	join        [2]int
-	joins       bool
-	clone       cloneArgs // where a group is asked for
 	shared      *[2]int64
 }
 
@@ -126,14 +108,6 @@ func (f *forker) start(s *spawn) (pid int, at stage, err error) {
 	spec := &childSpec{
 		nfds: len(s.fds), tty: s.tty, nlims: len(s.lims), flags: s.flags,
 		deathSignal: uintptr(s.deathSignal), parent: uintptr(os.Getpid()), shared: f.shared,
-	}
-	if len(s.join) > 0 {
-		spec.joins, spec.join = true, [2]int{s.join[0], s.join[1]}
-	}
-	if s.cgroup > 0 {
-		spec.clone = cloneArgs{
-			flags: unix.CLONE_VFORK | unix.CLONE_INTO_CGROUP | uint64(s.flags), exitSignal: uint64(unix.SIGCHLD), cgroup: uint64(s.cgroup),
-		}
 	}
 	copy(spec.fds[:], s.fds)
 	for i, l := range s.lims {
@@ -214,11 +188,7 @@ func forkExec(s *childSpec) (pid uintptr, errno syscall.Errno) {
 	// A signal handler of the Go runtime must not run in the child.
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK,
 		uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-	if s.clone.cgroup != 0 {
-		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&s.clone)), unsafe.Sizeof(s.clone), 0, 0, 0, 0)
-	} else {
-		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD)|unix.CLONE_VFORK|s.flags, 0, 0, 0, 0, 0)
-	}
+	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD)|unix.CLONE_VFORK|s.flags, 0, 0, 0, 0, 0)
 	if errno != 0 || pid != 0 {
 		syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 		return pid, errno
@@ -228,14 +198,6 @@ func forkExec(s *childSpec) (pid uintptr, errno syscall.Errno) {
 	// controlling terminal by accident.
 	syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
 	at = stageJoin
-	if s.joins {
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_SETNS, uintptr(s.join[0]), unix.CLONE_NEWUSER, 0, 0, 0, 0); errno != 0 {
-			goto fail
-		}
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_SETNS, uintptr(s.join[1]), unix.CLONE_NEWNET, 0, 0, 0, 0); errno != 0 {
-			goto fail
-		}
-	}
 	if s.deathSignal != 0 { // after joining, which may forget it
 		syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, s.deathSignal, 0, 0, 0, 0)
 		if r, _, errno = syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0); r != s.parent {

@@ -49,6 +49,8 @@ func init() {
 		maybeInit(connect(os.Args[2]), false)
 	case len(os.Args) == 2 && os.Args[1] == stdinMarker:
 		maybeInit(takeStdin(), true)
+	case len(os.Args) == 2 && os.Args[0] == brokerName && os.Args[1] == brokerMarker:
+		maybeBroker()
 	}
 }
 

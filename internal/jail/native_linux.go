@@ -112,7 +112,7 @@ func (d *nativeDriver) start(s *Spec, binds []bind) (_ *First, err error) {
 		return nil, err
 	}
 	defer streams.closeTheirs(&err)
-	sc, err := newScript()
+	sc, err := d.site.starter.script(s.group)
 	if err != nil {
 		return nil, err
 	}
@@ -132,23 +132,9 @@ func (d *nativeDriver) start(s *Spec, binds []bind) (_ *First, err error) {
 	}
 	other := credential(s.Identity.UID, s.Identity.GID) != nil
 	if n != nil {
-		files = append(files, n.ns)
-		if n.user != nil {
-			files = append(files, n.user)
-		}
+		sc.join(n)
 	}
-	sc.descriptors(files)
-	// What comes next waits until this program has put the process where it must
-	// be: it says so by one byte. The end of the socket is this program's.
-	var b [1]byte
-	sc.add(doSome, "wait for the host program", unix.SYS_READ, sockFD, unsafe.Pointer(&b), 1)
-	if n != nil {
-		at := sockFD + 2 + len(binds)
-		if n.user != nil {
-			sc.call("join the worker's user namespace", unix.SYS_SETNS, at+1, unix.CLONE_NEWUSER)
-		}
-		sc.call("join the worker's network", unix.SYS_SETNS, at, unix.CLONE_NEWNET)
-	}
+	sc.descriptors(files, len(streams.files(nil)))
 	if other {
 		// The namespaces are to be the worker's user's.
 		sc.call("leave the groups of root", unix.SYS_SETGROUPS, 0, 0)
@@ -171,9 +157,9 @@ func (d *nativeDriver) start(s *Spec, binds []bind) (_ *First, err error) {
 		return nil, err
 	}
 	sc.giveUp(d.lastCap)
-	sc.exec(exePath, marker)
+	sc.exec(exePath, exePath, marker)
 
-	p, err := d.fork(s, sc, flags, streams)
+	p, err := d.fork(sc, flags)
 	if err != nil {
 		return nil, d.explain(sc, "", err)
 	}
@@ -201,33 +187,9 @@ func (d *nativeDriver) explain(sc *script, complaint string, cause error) error 
 }
 
 // fork starts the script and returns the process that is to be the first one.
-func (d *nativeDriver) fork(s *Spec, sc *script, flags uintptr, streams *streams) (*os.Process, error) {
-	attr := &os.ProcAttr{}
-	p, finish, err := d.site.starter.run(s.group, attr, func() (*os.Process, error) {
-		if err := d.site.starter.stuck; err != nil {
-			return nil, err
-		}
-		dir := -1
-		if attr.Sys != nil && attr.Sys.UseCgroupFD {
-			dir = attr.Sys.CgroupFD
-		}
-		pid, errno := sc.start(flags, dir)
-		if errno != 0 {
-			return nil, &scriptError{makeNamespaces, errno}
-		}
-		return os.FindProcess(pid) // a child that nobody has waited for: it is that one
-	})
+func (d *nativeDriver) fork(sc *script, flags uintptr) (*os.Process, error) {
+	p, err := d.site.starter.launch(sc, flags)
 	if err != nil {
-		return nil, err
-	}
-	if finish != nil {
-		err = finish()
-	}
-	if err == nil {
-		_, err = streams.ours.Write([]byte{0})
-	}
-	if err != nil {
-		(&childBoss{p}).Abandon()
 		return nil, err
 	}
 	if flags != 0 {
@@ -245,17 +207,24 @@ func (d *nativeDriver) fork(s *Spec, sc *script, flags uintptr, streams *streams
 // makeNamespaces is the step that a host refuses which has no user namespaces.
 const makeNamespaces = "make namespaces"
 
+// join takes the child into the namespaces of n.
+func (s *script) join(n *network) {
+	if n.user != nil {
+		s.call("join the worker's user namespace", unix.SYS_SETNS, n.user, unix.CLONE_NEWUSER)
+	}
+	s.call("join the worker's network", unix.SYS_SETNS, n.ns, unix.CLONE_NEWNET)
+}
+
 // descriptors puts the child's descriptors in their places and closes all others.
-// Those after the first five close when it becomes the first process.
-func (s *script) descriptors(files []*os.File) {
+// The first ones stay when it becomes another program.
+func (s *script) descriptors(files []*os.File, stay int) {
 	tmp := make([]slot, len(files))
 	for i, f := range files {
-		s.keep = append(s.keep, f)
-		tmp[i] = s.get("duplicate a descriptor", unix.SYS_FCNTL, int(f.Fd()), unix.F_DUPFD_CLOEXEC, len(files))
+		tmp[i] = s.get("duplicate a descriptor", unix.SYS_FCNTL, f, unix.F_DUPFD_CLOEXEC, len(files))
 	}
 	for i := range files {
 		flags := 0
-		if i > 4 {
+		if i >= stay {
 			flags = unix.O_CLOEXEC
 		}
 		s.call("place a descriptor", unix.SYS_DUP3, tmp[i], i, flags)
@@ -277,7 +246,7 @@ func (s *script) users(uids, gids string) {
 func (s *script) loopback() {
 	req := &ifreq{name: [unix.IFNAMSIZ]byte{'l', 'o'}, flags: unix.IFF_UP | unix.IFF_RUNNING}
 	fd := s.get("open a socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	s.call("switch the loopback on", unix.SYS_IOCTL, fd, unix.SIOCSIFFLAGS, unsafe.Pointer(req))
+	s.call("switch the loopback on", unix.SYS_IOCTL, fd, unix.SIOCSIFFLAGS, view(req))
 	s.call("close", unix.SYS_CLOSE, fd)
 }
 
@@ -292,22 +261,22 @@ func (s *script) giveUp(lastCap int) {
 	}
 	s.call("drop ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	head := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	s.call("drop capabilities", unix.SYS_CAPSET, unsafe.Pointer(head), unsafe.Pointer(new([2]unix.CapUserData)))
+	s.call("drop capabilities", unix.SYS_CAPSET, view(head), view(new([2]unix.CapUserData)))
 	s.call("refuse new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 }
 
-// exec ends the script as the program at file, which dies with the thread that
-// started the script. If that is gone by now, so is the socket.
-func (s *script) exec(file string, args ...string) {
+// exec ends the script as the program at file, without an environment, which dies
+// with the thread that every jail dies with. If that is gone by now, so is the
+// socket.
+func (s *script) exec(file string, argv ...string) {
 	s.call("die with the host program", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL), 0, 0, 0)
-	var b [1]byte
-	s.add(doAlive, "look for the host program", unix.SYS_RECVFROM, sockFD, unsafe.Pointer(&b), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
-	argv := make([]uintptr, 0, len(args)+2)
-	for _, a := range append([]string{file}, args...) {
-		argv = append(argv, s.bytes(a))
+	s.add(doAlive, "look for the host program", unix.SYS_RECVFROM, sockFD, make([]byte, 1), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	const word = place(unsafe.Sizeof(uintptr(0)))
+	list := s.put(make([]byte, (len(argv)+1)*int(word)))
+	for i, a := range argv {
+		s.add(doPoint, "", 0, offset(list+place(i)*word), a)
 	}
-	argv = append(argv, 0)
-	s.call("execute", unix.SYS_EXECVE, path(file), unsafe.Pointer(&argv[0]), unsafe.Pointer(&argv[len(argv)-1]))
+	s.call("execute", unix.SYS_EXECVE, path(file), list, list+place(len(argv))*word)
 }
 
 // ifreq is the kernel's, for flags.

@@ -106,7 +106,7 @@ func (s *script) takeBind(b *bind, fd int) (slot, error) {
 		}
 	}
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
-	at := s.get("open", unix.SYS_OPENAT2, unix.AT_FDCWD, path(p), unsafe.Pointer(how), unix.SizeofOpenHow)
+	at := s.get("open", unix.SYS_OPENAT2, unix.AT_FDCWD, path(p), view(how), unix.SizeofOpenHow)
 	if b.staged == "" { // what is on the stage nobody else can change
 		s.same("look again at "+p, fd, at)
 	}
@@ -174,7 +174,7 @@ func (v *viewScript) place(tree slot, inside string, dir bool, attrs uint64) {
 // put puts a tree that was taken on a path that is there.
 func (v *viewScript) put(tree slot, inside string, attrs uint64) {
 	attr := &unix.MountAttr{Attr_set: attrs}
-	v.call("restrict", unix.SYS_MOUNT_SETATTR, tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unsafe.Pointer(attr), int(unsafe.Sizeof(*attr)), path(inside))
+	v.call("restrict", unix.SYS_MOUNT_SETATTR, tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, view(attr), int(unsafe.Sizeof(*attr)), path(inside))
 	v.call("bind", unix.SYS_MOVE_MOUNT, tree, "", unix.AT_FDCWD, path(rel(inside)), unix.MOVE_MOUNT_F_EMPTY_PATH)
 	v.call("close", unix.SYS_CLOSE, tree)
 }

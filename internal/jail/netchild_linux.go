@@ -10,8 +10,7 @@ import (
 )
 
 // netTask is what a thread or a child does for this program in a network
-// namespace: it makes one, or joins one, and listens there. What it opens are
-// descriptors of this program's, whose table it shares.
+// namespace: it makes one, or joins one, and listens there.
 type netTask struct {
 	// make asks for a namespace, its loopback up; withUser for one of users
 	// that owns it, in which this program's user and group alone exist.
@@ -26,14 +25,11 @@ type netTask struct {
 type netResult struct{ net, user, sock *os.File }
 
 // run does the task on a thread of its own if it concerns no namespace of users,
-// else in a copy of this process: that has one thread and so may join one, as no
+// else in a child of a broker: that has one thread and so may join one, as no
 // process of Go's may. The caller closes the descriptors. After an error there are
 // none.
-func (t netTask) run() (r netResult, err error) {
-	s, err := newScript()
-	if err != nil {
-		return r, err
-	}
+func (t netTask) run(by *starter) (r netResult, err error) {
+	s := newScript()
 	defer s.close()
 	flags, apart := uintptr(unix.CLONE_FILES), t.withUser || t.user != nil
 	if t.make && apart {
@@ -45,6 +41,7 @@ func (t netTask) run() (r netResult, err error) {
 		flags |= unix.CLONE_NEWUSER
 		s.users(fmt.Sprintf("%[1]d %[1]d 1\n", os.Getuid()), fmt.Sprintf("%[1]d %[1]d 1\n", os.Getgid()))
 	}
+	var got []int
 	var opened []**os.File // what the slots to tell are for
 	open := func(f **os.File, got slot) slot {
 		opened = append(opened, f)
@@ -59,36 +56,33 @@ func (t netTask) run() (r netResult, err error) {
 		}
 	} else {
 		if t.user != nil {
-			s.call("join the user namespace", unix.SYS_SETNS, int(t.user.Fd()), unix.CLONE_NEWUSER)
+			s.call("join the user namespace", unix.SYS_SETNS, t.user, unix.CLONE_NEWUSER)
 		}
-		s.call("join the network namespace", unix.SYS_SETNS, int(t.net.Fd()), unix.CLONE_NEWNET)
+		s.call("join the network namespace", unix.SYS_SETNS, t.net, unix.CLONE_NEWNET)
 	}
 	if t.listen {
 		addr := &unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte{127, 0, 0, 1}}
 		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&addr.Port))[:], uint16(t.port))
 		sock := open(&r.sock, s.get("open a socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
 		// Without SO_REUSEPORT no program can share the port.
-		s.call("bind", unix.SYS_BIND, sock, unsafe.Pointer(addr), unix.SizeofSockaddrInet4)
+		s.call("bind", unix.SYS_BIND, sock, view(addr), unix.SizeofSockaddrInet4)
 		s.call("listen", unix.SYS_LISTEN, sock, proxyBacklog)
 	}
 	if apart {
 		s.end()
-		err = s.child(flags)
+		got, err = by.child(s, flags)
 	} else {
-		err = s.here()
+		got, err = s.here()
 	}
-	for i, f := range opened {
-		if fd := s.said.told[i]; fd != 0 {
-			*f = os.NewFile(uintptr(fd-1), "network")
-		}
+	if err == nil && len(got) != len(opened) {
+		err = errMessage
 	}
 	if err != nil {
-		for _, f := range opened {
-			if *f != nil {
-				(*f).Close()
-			}
-		}
+		closeAll(got)
 		return netResult{}, err
+	}
+	for i, f := range opened {
+		*f = os.NewFile(uintptr(got[i]), "network")
 	}
 	return r, nil
 }

@@ -6,8 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
+
+	"github.com/agentflow-go/sandbox/internal/cgroup"
 )
 
 // A process that joins a user namespace begins in a control group of version 2
@@ -30,22 +31,35 @@ func TestJoiningStartsInAControlGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	n, err := newNetwork(true, false)
+	s := newStarter()
+	defer s.close()
+	n, err := newNetwork(s, true, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer n.close()
-	s := newStarter()
-	defer s.close()
 	for _, into := range []bool{true, false} {
 		r, w, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		attr := &os.ProcAttr{Dir: "/", Env: []string{}, Files: []*os.File{os.Stdin, w, w}, Sys: &syscall.SysProcAttr{UseCgroupFD: into, CgroupFD: int(dir.Fd())}}
-		p, _, err := s.start(nil, n, "/bin/sh", []string{"sh", "-c", "cat /proc/self/cgroup; readlink /proc/self/ns/net"}, attr)
+		ours, theirs, err := Socket()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close()
+		sc := newScript()
+		defer sc.close()
+		if into {
+			sc.enter(&cgroup.Entrance{Dir: dir})
+		}
+		sc.join(n)
+		sc.descriptors([]*os.File{os.Stdin, w, w, theirs}, 4)
+		sc.exec("/bin/sh", "sh", "-c", "cat /proc/self/cgroup; readlink /proc/self/ns/net")
+		p, err := s.launch(sc, 0)
 		w.Close()
+		theirs.Close()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,7 @@ type network struct {
 	user  *os.File // nil: the host's own
 	name  string   // as the links in /proc/PID/ns have it
 	proxy proxy
+	by    *starter
 
 	of    *workerNet
 	jails int // guarded by of.mu
@@ -40,7 +41,7 @@ func (h *Host) openNetworks() error {
 	if h.ownNets = !h.traits.JoinsNet; h.ownNets {
 		return nil
 	}
-	n, err := newNetwork(h.uids == nil, false)
+	n, err := newNetwork(h.starter, h.uids == nil, false)
 	switch {
 	case err == nil:
 		n.close()
@@ -77,7 +78,7 @@ func (h *Host) enter(p *Policy) (*network, error) {
 		n.jails++
 		return n, nil
 	}
-	n, err := newNetwork(h.uids == nil, p.Proxy != nil)
+	n, err := newNetwork(h.starter, h.uids == nil, p.Proxy != nil)
 	if err != nil {
 		return nil, fmt.Errorf("jail: network namespace: %w", err)
 	}
@@ -117,12 +118,12 @@ func (n *network) String() string {
 
 // newNetwork makes a network namespace, with the listener of [ProxyAddr] if
 // there is to be a proxy. own makes a user namespace that owns it.
-func newNetwork(own, proxied bool) (_ *network, err error) {
-	r, err := netTask{make: true, withUser: own, listen: proxied, port: proxyPort}.run()
+func newNetwork(by *starter, own, proxied bool) (_ *network, err error) {
+	r, err := netTask{make: true, withUser: own, listen: proxied, port: proxyPort}.run(by)
 	if err != nil {
 		return nil, err
 	}
-	n := &network{ns: r.net, user: r.user}
+	n := &network{ns: r.net, user: r.user, by: by}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -148,7 +149,7 @@ func (n *network) close() {
 
 // listen makes a listener at a free port of the namespace's loopback.
 func (n *network) listen() (net.Listener, error) {
-	r, err := netTask{user: n.user, net: n.ns, listen: true}.run()
+	r, err := netTask{user: n.user, net: n.ns, listen: true}.run(n.by)
 	if err != nil {
 		return nil, err
 	}
@@ -234,15 +235,14 @@ func (j *Jail) closeListeners() {
 	}
 }
 
-// startIn starts a process in the network namespace n. It runs on the thread.
+// startIn starts a process in the network namespace n, which no user namespace of
+// ours owns. It runs on the thread.
 func (s *starter) startIn(n *network, name string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
 	switch {
 	case s.stuck != nil:
 		return nil, s.stuck
 	case n == nil:
 		return os.StartProcess(name, argv, attr)
-	case n.user != nil:
-		return s.fork(n, name, argv, attr)
 	}
 	if s.home < 0 {
 		fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -267,39 +267,9 @@ func (s *starter) startIn(n *network, name string, argv []string, attr *os.ProcA
 	return p, err
 }
 
-// fork starts a process in the namespaces of users and the network of n, as only
-// a process of one thread can join them.
-func (s *starter) fork(n *network, name string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
-	if s.forks == nil {
-		f, err := newForker(nil)
-		if err != nil {
-			return nil, err
-		}
-		s.forks = f
-	}
-	sp := spawn{
-		path: name, args: argv, env: attr.Env, dir: attr.Dir, deathSignal: attr.Sys.Pdeathsig,
-		join: []int{int(n.user.Fd()), int(n.ns.Fd())},
-	}
-	if attr.Sys.UseCgroupFD {
-		sp.cgroup = attr.Sys.CgroupFD
-	}
-	for _, f := range attr.Files {
-		sp.fds = append(sp.fds, int(f.Fd()))
-	}
-	pid, at, err := s.forks.start(&sp)
-	if err != nil {
-		return nil, fmt.Errorf("fork/exec %s, step %d: %w", name, at, err) // the caller knows a kernel that is too old by err
-	}
-	return os.FindProcess(pid)
-}
-
 // leaveHome closes what the thread holds, at its end.
 func (s *starter) leaveHome() {
 	if s.home >= 0 {
 		unix.Close(s.home)
-	}
-	if s.forks != nil {
-		s.forks.close()
 	}
 }

@@ -1,8 +1,11 @@
 package jail
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"github.com/agentflow-go/sandbox/internal/cgroup"
@@ -17,13 +20,15 @@ type starter struct {
 	quit chan struct{} // closed: the thread is to end
 	done chan struct{} // closed: it has
 
-	// The thread's own: its network namespace, -1 until known; what forks
-	// children that join one of users; and why it starts nothing any more.
+	// The thread's own: its network namespace, -1 until known; and why it starts
+	// nothing any more.
 	home  int
-	forks *forker
 	stuck error
 
 	protected bool // what it starts is to be killed no later than others; see unprotect
+
+	mu     sync.Mutex // guards broker
+	broker *broker    // nil: not needed yet, or gone
 }
 
 func newStarter() *starter {
@@ -95,8 +100,93 @@ func (s *starter) run(group *memberGroup, attr *os.ProcAttr, start func() (*os.P
 	return p, finish, err
 }
 
+// script returns the script of a process that begins in group, unless that is nil,
+// and is to be launched. The caller closes it.
+func (s *starter) script(group *memberGroup) (*script, error) {
+	sc := newScript()
+	if group != nil {
+		e, err := group.group.Entrance()
+		if err != nil {
+			return nil, err
+		}
+		sc.enter(e)
+	}
+	if s.protected {
+		sc.write("/proc/self/oom_score_adj", "0") // see unprotect
+	}
+	return sc, nil
+}
+
+// launch starts a script, with further clone flags, and returns its child, which is
+// this program's and has done nothing yet.
+func (s *starter) launch(sc *script, flags uintptr) (*os.Process, error) {
+	pid, _, err := s.ask(sc, false, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.FindProcess(pid) // a child that nobody has waited for: it is that one
+}
+
+// child runs a script that ends by itself, with further clone flags, and returns
+// the descriptors that it told, which are the caller's.
+func (s *starter) child(sc *script, flags uintptr) (told []int, err error) {
+	defer sc.close()
+	status, told, err := s.ask(sc, true, flags)
+	if failed := sc.failure(); failed != nil {
+		err = failed
+	} else if err == nil && status != 0 {
+		err = fmt.Errorf("a child for system calls ended with %#x", status)
+	}
+	if err != nil {
+		closeAll(told)
+		return nil, err
+	}
+	return told, nil
+}
+
+// ask asks the broker, and a second one if the first has died.
+func (s *starter) ask(sc *script, wait bool, flags uintptr) (n int, told []int, err error) {
+	for range 2 {
+		var b *broker
+		if b, err = s.forBroker(); err != nil {
+			return 0, nil, err
+		}
+		n, told, err = b.ask(sc, wait, flags)
+		if !errors.Is(err, errBroker) {
+			break
+		}
+		sc.unmap()
+		s.dismiss(b)
+	}
+	return n, told, err
+}
+
+// forBroker returns the broker.
+func (s *starter) forBroker() (_ *broker, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broker == nil {
+		s.broker, err = newBroker(s)
+	}
+	return s.broker, err
+}
+
+// dismiss ends the broker if it is still that one.
+func (s *starter) dismiss(b *broker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broker == b && b != nil {
+		b.close()
+		s.broker = nil
+	}
+}
+
 // close ends the thread, which kills whatever it started that still runs.
 func (s *starter) close() {
+	s.mu.Lock()
+	b := s.broker
+	s.mu.Unlock()
+	s.dismiss(b)
 	close(s.quit)
 	<-s.done
 }

@@ -17,5 +17,11 @@ func TestNothingStartsAfterTheStarterHasEnded(t *testing.T) {
 	if p, _, err := s.start(nil, nil, "/bin/true", []string{"true"}, &os.ProcAttr{}); p != nil || !errors.Is(err, ErrClosed) {
 		t.Errorf("start() after close = %v, %v, want ErrClosed", p, err)
 	}
+	sc := newScript()
+	defer sc.close()
+	sc.end()
+	if p, err := s.launch(sc, 0); p != nil || !errors.Is(err, ErrClosed) {
+		t.Errorf("launch() after close = %v, %v, want ErrClosed", p, err)
+	}
 	(&staging{s: s}).drop("/nonexistent")
 }

@@ -226,11 +226,28 @@ func TestKillingTheHostProgramLeavesNothing(t *testing.T) {
 	if want := 3 * len(confined); len(nets) != want { // of the three jails of each
 		t.Errorf("the programs are in the networks %v, want %d", nets, want)
 	}
+	brokers := func() (pids []string) {
+		for _, pid := range withArg0(jail.BrokerName) {
+			b, _ := os.ReadFile("/proc/" + pid + "/stat")
+			_, rest, _ := bytes.Cut(b, []byte(") ")) // the state, then the parent
+			if f := strings.Fields(string(rest)); len(f) > 1 && f[1] == strconv.Itoa(cmd.Process.Pid) {
+				pids = append(pids, pid)
+			}
+		}
+		return pids
+	}
+	forking := brokers()
+	if len(forking) == 0 {
+		t.Error("the host program has no broker")
+	}
 	before := time.Now()
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 2*time.Second, "everything is gone", func() bool { return len(withArg0(name)) == 0 })
+	eventually(t, 2*time.Second, "everything is gone", func() bool {
+		left := withArg0(jail.BrokerName)
+		return len(withArg0(name)) == 0 && !slices.ContainsFunc(forking, func(pid string) bool { return slices.Contains(left, pid) })
+	})
 	t.Logf("gone after %v", time.Since(before))
 	cmd.Wait() // it was killed: the error says nothing new
 	networksEnd(t, nets)

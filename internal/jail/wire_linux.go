@@ -24,6 +24,9 @@ const (
 	msgProbe                    // strs: canary path
 	msgTerminal                 // nums: a signal for the foreground of its terminal, or 0, rows, columns
 
+	// To a broker.
+	msgScript // nums: the broker waits, a control group of version 2, clone flags; descriptors: where it answers, the script's memory, the group's directory if there is one, those of the script
+
 	// From the first process.
 	msgReady   // the handshake is done; descriptors: a pidfd of the first process, its mount namespace and the proxy's listener, where they were asked for
 	msgRefused // strs: why; it ends after this
@@ -31,11 +34,14 @@ const (
 	msgFailed  // nums: stage, errno; strs: what
 	msgExited  // nums: wait status
 	msgDone    // nums: errno; the answer to msgSignal, msgKill, msgTerminal and msgProbe; strs: findings
+
+	// From a broker.
+	msgForked // nums: errno of the fork, the process, or its wait status where the broker waited; descriptors: what was told
 )
 
 // protocol changes with every change of the messages; it can only differ from
 // the other side's when something else than this program was executed.
-const protocol = 0x6a61_0005
+const protocol = 0x6a61_0006
 
 // message is the one shape of everything that is sent. id ties an answer to its
 // request, and in msgStart names the program that later messages are about.
