@@ -29,8 +29,8 @@
 // # Levels
 //
 // "bwrap" builds the jail with bubblewrap 0.8 or newer. "native" builds the same one
-// with system calls that a copy of this program makes of itself before it becomes
-// the first process (see script), on Linux 5.12 or newer. "none" confines nothing:
+// with system calls that a child of a broker makes, which is this program as well,
+// before it becomes the first process (see script), on Linux 5.12 or newer. "none" confines nothing:
 // programs run as the host program's user and see its files; only the clean
 // environment, the reaping and killing of trees, and the limits of control groups
 // are the same. "auto" is bwrap where its probe passes, else native where its probe
