@@ -8,15 +8,20 @@ set -euo pipefail
 # Each line: a program, or py: and a module of the distribution's Python, which is
 # the one that jails see; the Debian package that has it; what it is for.
 serve='
-bash    bash        the shell that agents get
-bwrap   bubblewrap  confinement
+bash             bash       the shell that agents get
+bwrap            bubblewrap confinement
+mkfs.ext4        e2fsprogs  limits on the size of workspaces
+/usr/bin/python3 python3    code in Python
+/usr/bin/node    nodejs     code in JavaScript
+chromium-headless-shell chromium-headless-shell the browser
+/usr/lib/chromium/chrome-sandbox chromium-sandbox the browser's own sandbox
+/usr/share/fonts/truetype/dejavu fonts-dejavu-core what the browser writes with
 '
 test='
 curl             curl          the README'\''s example over HTTP
 gcc              gcc           the race detector
 pgrep            procps        looking at processes
 ps               procps        looking at processes
-/usr/bin/python3 python3       the compatibility test with a Python client, programs in jails
 py:ensurepip     python3-venv  programs in jails
 py:numpy         python3-numpy programs in jails
 py:pip           python3-pip   installing packages for code
@@ -25,17 +30,14 @@ py:matplotlib    python3-matplotlib figures that code shows
 py:ipykernel     python3-ipykernel  code in Jupyter kernels
 vim              vim           a full-screen program to drive
 git              git           programs in jails
-/usr/bin/node    nodejs        programs in jails
 npm              npm           installing packages for code
 perl             perl          programs in jails
 Xvfb             xvfb          programs in jails
-chromium-headless-shell chromium-headless-shell programs in jails with a sandbox of their own
 dockerd          docker.io     the driver docker
 containerd       containerd    the driver docker
 runc             runc          the driver docker
 iptables         iptables      the driver docker
 runsc            runsc         the driver gvisor
-/usr/lib/chromium/chrome-sandbox chromium-sandbox programs in jails with a sandbox of their own
 '
 
 case "${1-}" in
@@ -50,6 +52,7 @@ esac
 have() {
 	case $1 in
 	py:*) /usr/bin/python3 -c "import ${1#py:}" 2>/dev/null ;;
+	/usr/share/*) [ -e "$1" ] ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
 }
