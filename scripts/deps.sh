@@ -14,7 +14,7 @@ mkfs.ext4        e2fsprogs  limits on the size of workspaces
 /usr/bin/python3 python3    code in Python
 /usr/bin/node    nodejs     code in JavaScript
 chromium-headless-shell chromium-headless-shell the browser
-/usr/lib/chromium/chrome-sandbox chromium-sandbox the browser's own sandbox
+/usr/lib/chromium/chrome-sandbox chromium-sandbox the sandbox of the browser itself
 /usr/share/fonts/truetype/dejavu fonts-dejavu-core what the browser writes with
 '
 test='
