@@ -2,6 +2,9 @@
 # drivers: requests come on descriptor 3, answers go to descriptor 4, both as
 # frames of JSON after their length in four bytes. The kernel's output goes to
 # descriptors 1 and 2. Kernel and bridge talk over sockets in /tmp.
+import sys
+
+workspace = sys.path.pop(0)  # files there may have the names of modules
 import ast
 import json
 import os

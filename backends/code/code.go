@@ -56,7 +56,7 @@ const (
 		"If an output is long its middle is left out and the whole is in the workspace file output_path."
 	resetText     = "End the session's interpreter, also while code runs in it. The next call gets a fresh one without variables."
 	variablesText = "List the variables, functions and modules that code has defined in the session's interpreter, with their types and the beginning of their values."
-	interruptText = "Interrupt the code that runs in the session's interpreter; its variables stay. Works while run waits."
+	interruptText = "Interrupt the code that runs in the session's interpreter; its variables stay. If it goes on, interrupt again: that ends the programs it waits for too. Works while run waits."
 	installText   = "Install packages into the workspace with pip (python) or npm (javascript), where code finds them at once. Needs a network, except for files and directories of the workspace."
 	languagesText = "List the languages that run can run, and which interpreters run already."
 )

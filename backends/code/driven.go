@@ -129,6 +129,12 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 			}
 		}
 	}
+	say := func(text string) { // what this package adds to stderr
+		captures[1].write([]byte(text))
+		if live {
+			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: "stderr", Text: text})
+		}
+	}
 	out := RunOutput{
 		Language: d.language, TimedOut: o.timedOut, Restarted: why != "", RestartReason: why,
 		ExecutionTimeMS: float64(elapsed.Microseconds()) / 1000, Outputs: []Output{},
@@ -137,7 +143,9 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 		a.bound(c.maxOutput)
 		out.Result, out.Error, out.ReturnCode, out.Truncated = a.Result, a.Error, a.Code, a.Cut
 		out.MemoryUsedMB = float64(a.Memory) / (1 << 20)
-		d.keepOutputs(&out, a.Outputs)
+		for _, note := range d.keepOutputs(&out, a.Outputs) {
+			say(note)
+		}
 	} else if o.err == nil || o.ended != nil || o.killed || o.broken != nil {
 		d.died(p, &o, &out)
 	}
@@ -145,11 +153,7 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 		d.timedOut(c, &out)
 	}
 	if out.Error != nil && out.Error.Traceback != "" {
-		text := out.Error.Traceback
-		captures[1].write([]byte(text)) // as an interpreter prints it
-		if live {
-			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: "stderr", Text: text})
-		}
+		say(out.Error.Traceback) // as an interpreter prints it
 	}
 	var cut [2]bool
 	out.Stdout, out.OutputPath, cut[0] = captures[0].text()
@@ -229,10 +233,11 @@ func (a *answer) bound(most int) {
 	a.Memory = max(0, a.Memory)
 }
 
-// clip returns at most the first most bytes of s.
+// clip returns at most the first most bytes of s, without keeping the rest in
+// memory.
 func clip(s string, most int) string {
 	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "")
+		return strings.Clone(strings.ToValidUTF8(s[:most], ""))
 	}
 	return s
 }

@@ -31,6 +31,28 @@ const resources = process.resourceUsage.bind(process);
 const error = Error, text = String, now = setImmediate;
 const apply = Reflect.apply;
 
+// fault ends the interpreter for a fault of this program, or of what cells have
+// made of the objects that it needs.
+const { reallyExit } = process;
+function fault(e) {
+  try {
+    writeSync(2, 'driver: ' + inspect(e) + '\n');
+  } finally {
+    reallyExit(71);
+  }
+}
+
+// guarded makes a callback whose exceptions do not get lost in its caller.
+function guarded(fn) {
+  return (...args) => {
+    try {
+      return fn(...args);
+    } catch (e) {
+      fault(e);
+    }
+  };
+}
+
 let current = null; // the request being answered
 let cells = 0;
 let outputs = [], size = 0;
@@ -64,8 +86,7 @@ function received(data) {
   try {
     ops[request.op](request);
   } catch (e) {
-    writeSync(2, 'driver: ' + inspect(e) + '\n');
-    process.reallyExit(71);
+    fault(e);
   }
 }
 
@@ -311,12 +332,22 @@ function finishRun(request, fields) {
   finish(request, answer);
 }
 
+// outline describes an error that describe fails with.
+function outline(e) {
+  try {
+    const name = text(e.name), value = cut(text(e.message), 1 << 14)[0];
+    return { name, value, traceback: name + ': ' + value + '\n' };
+  } catch (x) {
+    return { name: 'Error', value: '', traceback: 'an error that cannot be shown\n' };
+  }
+}
+
 function failed(e, details) {
   let d;
   try {
     d = describe(e, details);
   } catch (x) {
-    d = { name: 'Error', value: '', traceback: 'an error that cannot be shown\n' };
+    d = outline(e);
   }
   return { error: d, code: e instanceof Exit ? (e.code === undefined ? 0 : Number(e.code) & 255) : 1 };
 }
@@ -338,7 +369,7 @@ const ops = {
       source = imports(source);
     } catch (e) {} // the evaluation says what is wrong
     begin(request);
-    post('Runtime.evaluate', { expression: source + '\n//# sourceURL=' + name, replMode: true, objectGroup: 'cell' }, (err, res) => {
+    post('Runtime.evaluate', { expression: source + '\n//# sourceURL=' + name, replMode: true, objectGroup: 'cell' }, guarded((err, res) => {
       if (current !== request) return;
       if (err) return finishRun(request, interruption()); // it was terminated
       if (res.exceptionDetails) {
@@ -348,7 +379,7 @@ const ops = {
       if (res.result.type === 'undefined') return finishRun(request, {});
       // Not under the inspector's feet: showing a value runs code of the cell.
       show(request, res.result);
-    });
+    }));
   },
 
   variables(request) {
@@ -417,11 +448,11 @@ function show(request, remote) {
     }
     fields = { result: shown, cut: wasCut };
   };
-  post('Runtime.callFunctionOn', { objectId: runner, functionDeclaration: 'function () { this() }', objectGroup: 'cell' }, (err, res) => {
+  post('Runtime.callFunctionOn', { objectId: runner, functionDeclaration: 'function () { this() }', objectGroup: 'cell' }, guarded((err, res) => {
     if (err) fields = interruption();
     else if (res.exceptionDetails) fields = failed(res.exceptionDetails.exception ? real(res.exceptionDetails.exception) : new error(res.exceptionDetails.text));
     finishRun(request, fields);
-  });
+  }));
 }
 
 let job, runner;
@@ -461,13 +492,7 @@ watcher.unref();
 process.exit = (code) => { throw new Exit(code); };
 process.on('uncaughtException', (e) => {
   if (e instanceof Exit) return;
-  let d;
-  try {
-    d = describe(e).traceback;
-  } catch (x) {
-    d = 'an error that cannot be shown\n';
-  }
-  writeSync(2, d);
+  writeSync(2, failed(e).error.traceback);
 });
 process.on('SIGINT', () => {});
 

@@ -10,6 +10,9 @@
 #
 # Starting is a good part of the cost of a session, so nothing is imported that
 # the first cell may not need.
+import sys
+
+WORKSPACE = sys.path.pop(0)  # files there may have the names of modules of ours
 import _ast
 import _json
 import _signal
@@ -17,8 +20,8 @@ import binascii
 import builtins
 import io
 import os
-import sys
 
+PATH = list(sys.path)
 MAIN = sys.modules["__main__"].__dict__
 PID = os.getpid()
 HOME = os.environ.get("SANDBOX_HOME") or os.getcwd()
@@ -27,6 +30,17 @@ MAX_CELLS = 2000  # whose source is kept for tracebacks
 ONLY_AST, TOP_LEVEL_AWAIT, COROUTINE = 0x400, 0x2000, 0x80
 FUTURES = 0x1FE0000
 
+
+def own(name):
+    """Imports a module for this program, from anywhere but the workspace."""
+    if name not in modules:
+        path = sys.path
+        sys.path = PATH
+        try:
+            __import__(name)
+        finally:
+            sys.path = path
+    return modules[name]
 
 
 class Syntax:
@@ -202,15 +216,28 @@ def settle():
             pass
 
 
+def lines_of(source):
+    """Splits where Python does, and nowhere else."""
+    return source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def is_silent(source, node):
+    """Reports whether a semicolon follows the last expression."""
+    lines = lines_of(source)[node.end_lineno - 1:]
+    lines[0] = lines[0].encode()[node.end_col_offset:].decode()
+    for line in lines:
+        if ";" in line.partition("#")[0]:
+            return True
+    return False
+
+
 def compile_cell(source, name):
     tree = compile(source, name, "exec", ONLY_AST | TOP_LEVEL_AWAIT | State.flags, dont_inherit=True)
     last = None
     if tree.body and isinstance(tree.body[-1], _ast.Expr):
         node = tree.body.pop()
         last = _ast.Expression(node.value)
-        lines = source.splitlines()
-        rest = lines[node.end_lineno - 1].encode()[node.end_col_offset:] if node.end_lineno <= len(lines) else b""
-        last.silent = rest.lstrip().startswith(b";")
+        last.silent = is_silent(source, node)
     parts = []
     if tree.body:
         parts.append(compile(tree, name, "exec", TOP_LEVEL_AWAIT | State.flags, dont_inherit=True))
@@ -240,14 +267,16 @@ def wait_for(coroutine):
     task = State.loop.create_task(coroutine)
     try:
         return State.loop.run_until_complete(task)
-    except BaseException:
-        if not task.done():  # interrupted
-            task.cancel()
-            try:
-                State.loop.run_until_complete(task)
-            except BaseException:
-                pass
-        raise
+    except BaseException as e:
+        if task.done():
+            raise
+        interruption, where = e, e.__traceback__
+    task.cancel()
+    try:
+        State.loop.run_until_complete(task)
+    except BaseException as e:
+        where = e.__traceback__  # in the cell, not in the loop
+    raise interruption.with_traceback(where)
 
 
 def keep_loop():
@@ -256,32 +285,9 @@ def keep_loop():
         modules["asyncio"].set_event_loop(State.loop)
 
 
-def show_value(value, limit):
-    """Returns the text of a cell's value, and whether it was cut."""
-    show_figures()
-    if value is None:
-        return None, False
-    builtins._ = value
-    text = repr(value)
-    forms = rich(value)
-    for mime, data in forms.items():
-        add_output(mime, data)
-    if forms:
-        add_output("text/plain", text)
-    return cut(text, limit)
-
-
-def cut(text, limit):
-    if len(text) <= limit:
-        return text, False
-    half = limit // 2
-    return "%s\n[… %d of %d characters left out …]\n%s" % (text[:half], len(text) - 2 * half, len(text), text[len(text) - half:]), True
-
-
 def describe(e):
     """Returns an exception as data, without the frames of this program."""
-    import traceback
-
+    traceback = own("traceback")
     tb = e.__traceback__
     while tb is not None and not tb.tb_frame.f_code.co_filename.startswith("<cell "):
         tb = tb.tb_next
@@ -310,27 +316,36 @@ def hide_driver(known, depth):
             hide_driver(other, depth + 1)
 
 
+def outline(e):
+    """Describes an exception that describe fails with."""
+    name, value = type(e).__name__, cut(str(e), 1 << 14)[0]
+    return {"name": name, "value": value, "traceback": name + (": " + value if value else "") + "\n"}
+
+
 def described(e):
+    """Returns an exception as data, with the exit code that it stands for."""
     made, failed = guard(describe, e)
     if failed is not None:
-        made = {"name": type(e).__name__, "value": "", "traceback": type(e).__name__ + "\n"}
-    return made
+        made, failed = guard(outline, e)
+    if failed is not None:
+        made = {"name": "Exception", "value": "", "traceback": "an exception that cannot be shown\n"}
+    code, failed = guard(exit_code, e)
+    return made, 1 if failed is not None else code
 
 
 def exit_code(e):
-    if e is None:
-        return 0
-    if isinstance(e, SystemExit):
+    kind = type(e)
+    if issubclass(kind, SystemExit):
         code = e.code
-        return 0 if code is None else code & 255 if isinstance(code, int) else 1
-    return 130 if isinstance(e, KeyboardInterrupt) else 1
+        return 0 if code is None else int.__and__(code, 255) if isinstance(code, int) else 1
+    return 130 if issubclass(kind, KeyboardInterrupt) else 1
 
 
 def op_run(req):
     State.cell += 1
     name = "<cell %d>" % State.cell
-    source = req["code"]
-    State.cache[name] = (len(source), None, [line + "\n" for line in source.splitlines()], name)
+    source = req["code"].removeprefix("\ufeff")
+    State.cache[name] = (len(source), None, [line + "\n" for line in lines_of(source)], name)
     if State.cell > MAX_CELLS:
         State.cache.pop("<cell %d>" % (State.cell - MAX_CELLS), None)
     State.outputs, State.size = [], 0
@@ -351,9 +366,9 @@ def op_run(req):
     else:
         guard(show_figures)
     del value
-    answer = {"result": text, "cut": was_cut, "outputs": State.outputs, "code": exit_code(failed), "error": None}
+    answer = {"result": text, "cut": was_cut, "outputs": State.outputs, "code": 0, "error": None}
     if failed is not None:
-        answer["error"] = described(failed)
+        answer["error"], answer["code"] = described(failed)
     State.outputs = []
     guard(repair_streams)
     answer["memory"] = memory()
@@ -361,14 +376,17 @@ def op_run(req):
 
 
 def end_child(failed):
-    if failed is not None and not isinstance(failed, SystemExit):
-        sys.stderr.write(described(failed)["traceback"])
+    code = 0
+    if failed is not None:
+        error, code = described(failed)
+        if not issubclass(type(failed), SystemExit):
+            guard(sys.stderr.write, error["traceback"])
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except Exception:
             pass
-    leave(exit_code(failed))
+    leave(code)
 
 
 # ----- memory -----
@@ -376,9 +394,7 @@ def end_child(failed):
 
 def reset_peak():
     if State.getrusage is None:
-        from resource import getrusage
-
-        State.getrusage = getrusage
+        State.getrusage = own("resource").getrusage
     try:
         fd = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -397,36 +413,24 @@ def memory():
 # ----- variables -----
 
 
-def preview(value, limit):
-    import reprlib
-
-    short = reprlib.Repr()
-    short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, limit, limit, limit
-    text = short.repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def op_variables(req):
     names = [n for n in list(MAIN) if isinstance(n, str) and not n.startswith("_") and n not in GIVEN]
     found, late = [], False
     for name in sorted(names)[: req["most"]]:
         value = MAIN.get(name)
-        kind = type(value)
-        text = None
+        kind, failed = guard(type_name, type(value))
+        text = ""
         if not late:
             text, failed = guard(preview, value, req["max"])
-            if isinstance(failed, KeyboardInterrupt):
-                late, text = True, "<its repr took too long>"
-            elif failed is not None:
-                text = "<its repr raised %s>" % type(failed).__name__
-        found.append({"name": name, "type": kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else kind.__module__ + "." + kind.__qualname__, "preview": text or ""})
+            if failed is not None:
+                late = issubclass(type(failed), KeyboardInterrupt)
+                text = "<its repr took too long>" if late else "<its repr failed>"
+        found.append({"name": name, "type": kind or "object", "preview": text})
     return {"variables": found, "left": max(0, len(names) - req["most"])}
 
 
 def op_refresh(req):
-    import importlib
-
-    importlib.invalidate_caches()
+    own("importlib").invalidate_caches()
     sys.path_importer_cache.clear()
     return {}
 
@@ -482,7 +486,7 @@ def serve():
 
 GLOBALS = globals()
 sys.argv = [""]
-sys.path.insert(1, HOME + "/.packages/python")
+sys.path[:0] = [WORKSPACE, HOME + "/.packages/python"]
 sys.meta_path.insert(0, Finder)
 if "linecache" in modules:
     use_linecache(modules["linecache"])

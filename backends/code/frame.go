@@ -1,6 +1,7 @@
 package code
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,35 @@ const maxFrame = 40 << 20
 
 // errFrame means that something else than the driver wrote to its descriptor.
 var errFrame = errors.New("its answer makes no sense")
+
+// maxItems bounds the lists of an answer.
+const maxItems = 1 + max(maxOutputs, maxVariables)
+
+// items are the first maxItems of a list. The rest is skipped without being
+// decoded: an item takes two bytes in a frame and many times that in memory.
+type items[T any] []T
+
+// UnmarshalJSON decodes a list, or null.
+func (l *items[T]) UnmarshalJSON(data []byte) error {
+	*l = nil
+	d := json.NewDecoder(bytes.NewReader(data))
+	switch first, err := d.Token(); {
+	case err != nil:
+		return err
+	case first == nil:
+		return nil
+	case first != json.Delim('['):
+		return fmt.Errorf("%w: no list where one belongs", errFrame)
+	}
+	for d.More() && len(*l) < maxItems {
+		var item T
+		if err := d.Decode(&item); err != nil {
+			return err
+		}
+		*l = append(*l, item)
+	}
+	return nil
+}
 
 // encodeFrame makes the frame of a request: JSON after its length in four bytes.
 func encodeFrame(v any) ([]byte, error) {

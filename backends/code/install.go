@@ -66,7 +66,7 @@ func (s *Session) install(ctx context.Context, call sandbox.Call, in InstallInpu
 		return InstallOutput{}, err
 	}
 	dir := home + "/" + packagesDir
-	c := sandbox.Cmd{Env: append(s.set.environ(home), "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_NO_INPUT=1", "PIP_ROOT_USER_ACTION=ignore", "PIP_PROGRESS_BAR=off")}
+	c := sandbox.Cmd{Env: append(s.set.environ(home), "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_NO_INPUT=1", "PYTHONSAFEPATH=1", "PIP_ROOT_USER_ACTION=ignore", "PIP_PROGRESS_BAR=off")}
 	switch it.language {
 	case python:
 		c.Path = s.set.interpreter(python)

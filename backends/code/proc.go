@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -19,10 +20,11 @@ import (
 
 const (
 	// interruptGrace is how long code may take to end once it is interrupted; it
-	// is interrupted again after the half of it, and then killed.
+	// is interrupted again after the half of it, and a bit later, and then killed.
 	interruptGrace = 2 * time.Second
 	killWait       = 5 * time.Second // for the end of a killed interpreter
 	startLimit     = 30 * time.Second
+	maxVersion     = 100 // bytes of an interpreter's version
 )
 
 // driver is how an interpreter of one language is started.
@@ -84,9 +86,13 @@ type proc struct {
 	exited chan struct{} // closed once ended is set
 	ended  error
 
-	mu   sync.Mutex // guards what follows; held while a signal is sent
-	busy bool       // a request is being answered
-	id   uint32     // of the last request
+	mu    sync.Mutex // guards what follows; held while a signal is sent
+	busy  bool       // a request is being answered
+	id    uint32     // of the last request
+	tries int        // interrupts of it so far
+
+	// interruptGroup sends SIGINT to the interpreter's process group.
+	interruptGroup func() error
 }
 
 // request is what a driver is asked.
@@ -103,16 +109,16 @@ type answer struct {
 	ID      uint32 `json:"id"` // of the request; 0 when it has just started
 	Version string `json:"version"`
 
-	Result  *Text      `json:"result"`
-	Cut     bool       `json:"cut"`
-	Outputs []Output   `json:"outputs"`
-	Error   *CellError `json:"error"`
-	Code    int        `json:"code"`
-	Memory  int64      `json:"memory"`
+	Result  *Text         `json:"result"`
+	Cut     bool          `json:"cut"`
+	Outputs items[Output] `json:"outputs"`
+	Error   *CellError    `json:"error"`
+	Code    int           `json:"code"`
+	Memory  int64         `json:"memory"`
 
-	Variables []Variable `json:"variables"`
-	Unknown   bool       `json:"unknown"` // it cannot list them
-	Left      int        `json:"left"`
+	Variables items[Variable] `json:"variables"`
+	Unknown   bool            `json:"unknown"` // it cannot list them
+	Left      int             `json:"left"`
 }
 
 // startProc starts an interpreter and waits for its driver.
@@ -170,6 +176,11 @@ func startProc(ctx context.Context, env sandbox.Env, d driver, program string, e
 		f.Close()
 	}
 	theirs = nil
+	p.interruptGroup = func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), interruptGrace/4)
+		defer cancel()
+		return runProgram(ctx, env, sandbox.Cmd{Path: "/bin/sh", Args: []string{"-c", `kill -INT -"$0"`, strconv.Itoa(p.p.Pid())}})
+	}
 	go func() {
 		p.ended = p.p.Wait()
 		close(p.exited)
@@ -189,7 +200,7 @@ func (p *proc) hello(ctx context.Context, d driver) error {
 		return sandbox.Errorf(sandbox.ErrDependency, "the interpreter did not start: %s: %.2000q", o.how(), bytes.TrimSpace(said))
 	}
 	if o.answer != nil {
-		p.version = o.answer.Version
+		p.version = clip(o.answer.Version, maxVersion)
 	}
 	return o.err
 }
@@ -225,6 +236,9 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 	stop := context.AfterFunc(ctx, p.wake)
 	defer stop()
 	deadline := time.Now().Add(limit)
+	// What waits for a child without listening, as system(3) does, goes on when
+	// the second interrupt has ended the child; then comes the third.
+	patience := [...]time.Duration{interruptGrace / 2, interruptGrace / 8, interruptGrace * 3 / 8}
 	stage := 0 // interrupts so far
 	for {
 		p.setDeadline(deadline)
@@ -245,12 +259,12 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 		}
 		if ctx.Err() != nil && stage == 0 || !time.Now().Before(deadline) {
 			stage++
-			if stage > 2 {
+			if stage > len(patience) {
 				o.killed = true
 				o.ended = p.kill()
 				return o
 			}
-			deadline = time.Now().Add(interruptGrace / 2)
+			deadline = time.Now().Add(patience[stage-1])
 			p.interrupt()
 			continue
 		}
@@ -300,7 +314,7 @@ func (p *proc) decodeAnswer(frame []byte) *answer {
 
 func (p *proc) setBusy(busy bool) {
 	p.mu.Lock()
-	p.busy = busy
+	p.busy, p.tries = busy, 0
 	p.mu.Unlock()
 }
 
@@ -313,12 +327,17 @@ func (p *proc) setDeadline(t time.Time) {
 
 func (p *proc) wake() { p.setDeadline(time.Unix(1, 0)) }
 
-// interrupt interrupts what runs; it reports whether anything did.
+// interrupt interrupts what runs; it reports whether anything did. If it is not
+// the first time, it interrupts what the code has started as well: the code may
+// be waiting for a program, deaf to anything else.
 func (p *proc) interrupt() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.busy || !p.alive() {
 		return false
+	}
+	if p.tries++; p.tries > 1 {
+		_ = p.interruptGroup() // then it is killed
 	}
 	if p.breaker != nil {
 		_ = p.breaker.SetWriteDeadline(time.Now().Add(time.Second))

@@ -1,6 +1,9 @@
 package code_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestPython(t *testing.T) {
 	runCases(t, "python", []testCase{
@@ -16,6 +19,9 @@ func TestPython(t *testing.T) {
 		{name: "lone surrogates", steps: []step{{code: "print('\\ud800'); 'a\\ud800'", stdout: "\\ud800\n", result: "'a\\ud800'"}}},
 		{name: "bytes that are no text", steps: []step{{code: "import sys; n = sys.stdout.buffer.write(b'a\\xff\\xc3\\xa9')", stdout: "a\uFFFDé"}}},
 		{name: "an exception is data", steps: []step{{code: "def g(k):\n    return 1/k\ng(0)", err: "ZeroDivisionError", value: "division by zero", traceback: "return 1/k", code_: 1}}},
+		{name: "an exit code that cannot be had", steps: []step{{code: "class S(SystemExit):\n    @property\n    def code(self): raise ValueError\n    @code.setter\n    def code(self, v): pass\nraise S", err: "S", code_: 1}, {code: "class I(int):\n    def __and__(self, o): return 'x'\nraise SystemExit(I(4))", err: "SystemExit", code_: 4}}},
+		{name: "an exception that answers nothing", steps: []step{{code: "class E4(Exception):\n    def __getattribute__(self, n): raise KeyboardInterrupt\nraise E4", err: "E4", code_: 1}, {code: "class M(type):\n    def __getattribute__(self, n): raise ValueError\nclass Z(Exception, metaclass=M): pass\nraise Z()", err: "Exception", code_: 1}}},
+		{name: "a closing semicolon, and lines that only Python's splitlines sees", steps: []step{{code: "'\f'\n1;"}, {code: "'''\u2028\n''' ;"}, {code: "(\n1\n) \\\n; # why"}, {code: "(2) # ;", result: "2"}, {code: "'a;'", result: "'a;'"}, {code: "x = '\u2028\x85'\n1/0", err: "ZeroDivisionError", traceback: "    1/0", code_: 1}, {code: "\ufeff1", result: "1"}, {code: "if 1:\r\n\ty = 2\r\ny", result: "2"}}},
 		{name: "a traceback through an earlier cell", steps: []step{{code: "def early():\n    raise KeyError('k')"}, {code: "early()", err: "KeyError", value: "'k'", traceback: "    raise KeyError('k')", code_: 1}}},
 		{name: "a chained exception", steps: []step{{code: "try:\n    1/0\nexcept Exception as e:\n    raise ValueError('v') from e", err: "ValueError", traceback: "ZeroDivisionError", code_: 1}}},
 		{name: "a syntax error", steps: []step{{code: "def f(:", err: "SyntaxError", traceback: "def f(:", code_: 1}}},
@@ -36,6 +42,8 @@ func TestPython(t *testing.T) {
 		{name: "multiprocessing", steps: []step{{code: "import multiprocessing as mp\ndef sq(x): return x * x\nwith mp.Pool(2) as p: r = p.map(sq, [1, 2, 3])\nr", result: "[1, 4, 9]"}}},
 		{name: "a time-out keeps the state", steps: []step{{code: "kept = 1\nimport time\ntime.sleep(100)", timeout: 0.3, err: "TimedOut", traceback: "time.sleep(100)", code_: -1, timedOut: true}, {code: "kept", result: "1"}, {code: "while True: kept += 1", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "kept > 1", result: "True"}}},
 		{name: "a time-out in await", steps: []step{{code: "import asyncio\nawait asyncio.sleep(100)", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "await asyncio.sleep(0, 1)", result: "1"}}},
+		{name: "a time-out in await shows where", steps: []step{{code: "import asyncio\nasync def slow(): await asyncio.sleep(100)"}, {code: "await asyncio.gather(slow(), slow())", timeout: 0.3, err: "TimedOut", traceback: "await asyncio.gather", code_: -1, timedOut: true}}},
+		{name: "a time-out in os.system keeps the state", own: true, steps: []step{{code: "k = 1\nimport os\nos.system('sleep 100')\nwhile True: pass", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "k", result: "1"}}},
 		{name: "a time-out in a child", steps: []step{{code: "import subprocess\nsubprocess.run(['sleep', '100'])", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}}},
 		{name: "a time-out while a value is shown", steps: []step{{code: "class Slow:\n    def __repr__(self):\n        while True: n = 1\nSlow()", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "1", result: "1"}}},
 		{name: "warnings and logs", steps: []step{{code: "import warnings\nwarnings.warn('careful')", stderr: "~careful"}, {code: "import logging\nlogging.error('logged')", stderr: "~logged"}}},
@@ -46,6 +54,8 @@ func TestPython(t *testing.T) {
 		{name: "a replaced stdout", own: true, steps: []step{{code: "import sys, io\nsys.stdout = io.StringIO()\nprint('caught')"}, {code: "s = sys.stdout.getvalue(); sys.stdout = sys.__stdout__\ns", result: "'caught\\n'"}, {code: "import os\nos.dup2(os.open('f', os.O_CREAT | os.O_RDWR), 1)\nprint('into the file', flush=True)"}, {code: "print('back'); open('f').read()", stdout: "back\n", result: "'into the file\\n'"}}},
 		{name: "a monkey-patched print", own: true, steps: []step{{code: "import builtins\nbuiltins.print = None\nbuiltins.len = builtins.repr = builtins.isinstance = 5"}, {code: "'on'", result: "'on'"}, {code: "print('x')", err: "TypeError", code_: 1}}},
 		{name: "deleted builtins", own: true, steps: []step{{code: "import builtins, sys\nfor n in list(vars(builtins)):\n    if n[0] != '_' and n != 'delattr': delattr(builtins, n)"}, {code: "1 + 1", result: "2"}, {code: "sys.modules.clear()"}, {code: "2 + 2", result: "4"}}},
+		{name: "files with the names of modules", own: true, steps: []step{{code: "for n in 'resource traceback json reprlib binascii importlib tokenize re ast io'.split(): n = open(n + '.py', 'w').write('raise ImportError')"}, {code: "1/0", err: "ZeroDivisionError", value: "division by zero", traceback: "    1/0", code_: 1}, {code: "import os; os._exit(3)", err: "InterpreterDied", code_: 3, restarted: true}, {code: "class X:\n    def _repr_json_(self): return {'a': 1}\n    def __repr__(self): return 'X'\nX()", result: "X", outputs: "application/json text/plain", restarted: true}, {code: "import ast", err: "ImportError", code_: 1}}},
+		{name: "no descriptors left", own: true, steps: []step{{code: "import os\nfs = []\nwhile True: fs.append(os.open('/dev/null', 0))", err: "OSError", value: "~Too many open files", code_: 1}, {code: "len(fs) > 5", result: "True"}}},
 		{name: "replaced modules", own: true, steps: []step{{code: "import os, json, signal, linecache\nos.read = os.write = json.dumps = json.loads = signal.signal = linecache.cache = None"}, {code: "1 + 1", result: "2"}}},
 		{name: "traces and profiles", own: true, steps: []step{{code: "import sys\ndef trace(*a): raise RuntimeError('trace')\nsys.settrace(trace)"}, {code: "1", result: "1"}, {code: "sys.setprofile(trace)", err: "~", code_: 1}, {code: "2", result: "2"}}},
 		{name: "signal handlers", own: true, steps: []step{{code: "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN);"}, {code: "time.sleep(100)", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "def on(*a): raise RuntimeError('alarm')\nsignal.signal(signal.SIGALRM, on)\nsignal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)\nwith __import__('contextlib').suppress(RuntimeError): time.sleep(1)\n'rang'", result: "~", err: "~", code_: -9}, {code: "signal.setitimer(signal.ITIMER_REAL, 0); signal.signal(signal.SIGALRM, signal.SIG_IGN);", err: "~", code_: -9}, {code: "signal.setitimer(signal.ITIMER_REAL, 0); signal.signal(signal.SIGALRM, signal.SIG_IGN);", err: "~", code_: -9}, {code: "1", result: "1"}}},
@@ -80,7 +90,10 @@ func TestPythonShows(t *testing.T) {
 		{name: "own forms", own: true, steps: []step{
 			{code: "class S:\n    def _repr_svg_(self): return '<svg/>'\n    def _repr_markdown_(self): return '*m*'\n    def __repr__(self): return 'S!'\nS()", result: "S!", outputs: "image/svg+xml text/markdown text/plain"},
 			{code: "class B:\n    def _repr_mimebundle_(self, include=None, exclude=None): return {'application/json': {'a': [1]}}\nB()", result: "~<", outputs: "application/json text/plain"},
-			{code: "class Bad:\n    def _repr_html_(self): return 1/0\nBad()", err: "ZeroDivisionError", code_: 1},
+			{code: "class Bad:\n    def _repr_html_(self): return 1/0\n    def _repr_mimebundle_(self, **_): return 7\n    def _repr_svg_(self): return '<svg/>'\n    def __repr__(self): return 'bad'\nBad()", result: "bad", stderr: "[text/html left out: ZeroDivisionError: division by zero]\n", outputs: "image/svg+xml text/plain"},
+			{code: "class Odd:\n    def _repr_mimebundle_(self, **_): return {5: 'x', 'a/set': {1}, 'a/b': 'c'}\n    def __repr__(self): return 'odd'\nOdd()", result: "odd", stderr: "~[a/set left out: TypeError", outputs: "a/b text/plain"},
+			{code: "for i in range(300): display({'a/b': 'c'})", stderr: "[outputs after the first 256 were left out]\n", outputs: strings.TrimSuffix(strings.Repeat("a/b ", 256), " "), truncated: true},
+			{code: "display({'text/html': 'x' * (5 << 20)})", stderr: "~text/html left out: 5242880 bytes", truncated: true},
 			{code: "display({'text/html': '<b>'})", outputs: "text/html"},
 			{code: "class Big:\n    def _repr_html_(self): return 'x' * (30 << 20)\nBig()", result: "~<", stderr: "~left out", outputs: "text/plain"},
 		}},

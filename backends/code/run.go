@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -118,9 +119,11 @@ func denials(call sandbox.Call) (texts []string) {
 // extensions are those of the images that are saved.
 var extensions = [...][2]string{{"image/png", ".png"}, {"image/jpeg", ".jpg"}, {"image/svg+xml", ".svg"}, {"image/gif", ".gif"}, {"image/webp", ".webp"}}
 
-// keepOutputs moves rich outputs into the result, and images into files too.
-func (d *driven) keepOutputs(out *RunOutput, outputs []Output) {
+// keepOutputs moves rich outputs into the result, and images into files too. It
+// returns what is to be said about those that it left out.
+func (d *driven) keepOutputs(out *RunOutput, outputs []Output) (notes []string) {
 	if len(outputs) > maxOutputs {
+		notes = append(notes, fmt.Sprintf("[outputs after the first %d were left out]\n", maxOutputs))
 		outputs, out.Truncated = outputs[:maxOutputs], true
 	}
 	for _, o := range outputs {
@@ -144,11 +147,13 @@ func (d *driven) keepOutputs(out *RunOutput, outputs []Output) {
 			}
 		}
 		if len(o.Data) > maxDataSize {
-			o.Data, out.Truncated = "", true
-			if o.Path == "" {
+			if out.Truncated = true; o.Path == "" {
+				notes = append(notes, fmt.Sprintf("[output of type %s left out: %d bytes; at most %d]\n", o.MIME, len(o.Data), maxDataSize))
 				continue
 			}
+			o.Data = ""
 		}
 		out.Outputs = append(out.Outputs, o)
 	}
+	return notes
 }

@@ -20,14 +20,21 @@ def add_output(mime, data):
     if isinstance(data, (bytes, bytearray)):
         data = binascii.b2a_base64(data, newline=False).decode("ascii")
     elif not isinstance(data, str):
-        import json
-
-        data = json.dumps(data)
+        data = own("json").dumps(data)
     if State.size + len(data) > MAX_OUTPUTS:
         sys.stderr.write("[output of type %s left out: %d bytes; at most %d a cell]\n" % (mime, len(data), MAX_OUTPUTS))
         return
     State.size += len(data)
     State.outputs.append({"mime": str(mime), "data": data})
+
+
+def attempt(what, fn, *args):
+    """Calls fn for one form of a value. A fault costs that form only."""
+    try:
+        return fn(*args)
+    except Exception as e:
+        sys.stderr.write("[%s left out: %s]\n" % (what, outline(e)["traceback"].rstrip()))
+        return None
 
 
 def rich(value):
@@ -38,17 +45,57 @@ def rich(value):
     forms = {}
     bundle = getattr(kind, "_repr_mimebundle_", None)
     if bundle is not None:
-        made = bundle(value)
-        if isinstance(made, tuple):
+        made = attempt("_repr_mimebundle_", bundle, value)
+        if isinstance(made, tuple) and made:  # with metadata
             made = made[0]
-        forms.update((k, v) for k, v in (made or {}).items() if k != "text/plain")
+        if isinstance(made, dict):
+            forms.update((k, v) for k, v in made.items() if isinstance(k, str) and k != "text/plain")
     for mime, name in REPRS:
         method = getattr(kind, name, None)
         if method is not None and mime not in forms:
-            made = method(value)
+            made = attempt(mime, method, value)
             if made is not None:
                 forms[mime] = made
     return forms
+
+
+def add_forms(value):
+    """Adds the forms that value can show itself in; it reports whether there are any."""
+    forms = rich(value)
+    for mime, data in forms.items():
+        attempt(mime, add_output, mime, data)
+    return bool(forms)
+
+
+def show_value(value, limit):
+    """Returns the text of a cell's value, and whether it was cut."""
+    show_figures()
+    if value is None:
+        return None, False
+    builtins._ = value
+    text, was_cut = cut(repr(value), limit)
+    if add_forms(value):
+        add_output("text/plain", text)
+    return text, was_cut
+
+
+def cut(text, limit):
+    if len(text) <= limit:
+        return text, False
+    half = limit // 2
+    return "%s\n[… %d of %d characters left out …]\n%s" % (text[:half], len(text) - 2 * half, len(text), text[len(text) - half:]), True
+
+
+def type_name(kind):
+    module = kind.__module__
+    return kind.__qualname__ if module in ("builtins", "__main__", None) else "%s.%s" % (module, kind.__qualname__)
+
+
+def preview(value, limit):
+    short = own("reprlib").Repr()
+    short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, limit, limit, limit
+    text = short.repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def display(*values):
@@ -62,10 +109,7 @@ def display(*values):
         if figure is not None and isinstance(value, figure.Figure):
             show_figure(value)
             continue
-        forms = rich(value)
-        for mime, data in forms.items():
-            add_output(mime, data)
-        if forms:
+        if add_forms(value):
             add_output("text/plain", repr(value))
         else:
             print(repr(value))

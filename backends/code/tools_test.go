@@ -110,9 +110,9 @@ func TestVariables(t *testing.T) {
 		language, code string
 		want           []code.Variable
 	}{
-		{"python", "import math\nx = [1, 'a']\ndef f(): pass\nclass H:\n    def __repr__(self): raise ValueError\nh = H()\nbig = 'y' * 10**6\n_hidden = 1\nf = 1.5", []code.Variable{
-			{Name: "H", Type: "type", Preview: "<class '__main__.H'>"}, {Name: "big", Type: "str"}, {Name: "f", Type: "float", Preview: "1.5"},
-			{Name: "h", Type: "H"}, {Name: "math", Type: "module", Preview: "<module 'math' (built-in)>"}, {Name: "x", Type: "list", Preview: "[1, 'a']"},
+		{"python", "import math\nx = [1, 'a']\ndef f(): pass\nclass H:\n    def __repr__(self): raise ValueError\nh = H()\nbig = 'y' * 10**6\n_hidden = 1\nf = 1.5\nclass N:\n    def __repr__(self): return 'n!'\nN.__module__ = None\nn = N()", []code.Variable{
+			{Name: "H", Type: "type", Preview: "<class '__main__.H'>"}, {Name: "N", Type: "type", Preview: "<class 'N'>"}, {Name: "big", Type: "str"}, {Name: "f", Type: "float", Preview: "1.5"},
+			{Name: "h", Type: "H"}, {Name: "math", Type: "module", Preview: "<module 'math' (built-in)>"}, {Name: "n", Type: "N", Preview: "n!"}, {Name: "x", Type: "list", Preview: "[1, 'a']"},
 		}},
 		{"javascript", "let x = [1, 'a']; const big = 'y'.repeat(1e6); function f() {}; var v = null", []code.Variable{
 			{Name: "big", Type: "string"}, {Name: "f", Type: "function", Preview: "[Function: f]"}, {Name: "v", Type: "null", Preview: "null"}, {Name: "x", Type: "Array", Preview: "[ 1, 'a' ]"},
