@@ -131,7 +131,7 @@ function repair() {
 function addOutput(mime, data) {
   if (data === undefined || data === null) return;
   if (isBuffer(data) || data instanceof Uint8Array) data = from(data).toString('base64');
-  else if (typeof data !== 'string') data = stringify(data);
+  else if (typeof data !== 'string') data = stringify(data) || inspect(data);
   if (size + data.length > MAX_OUTPUTS) {
     writeSync(2, `[output of type ${mime} left out: ${data.length} characters; at most ${MAX_OUTPUTS} a cell]\n`);
     return;

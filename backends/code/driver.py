@@ -55,6 +55,7 @@ class Syntax:
 scan = _json.make_scanner(Syntax)
 encode = _json.make_encoder(None, None, _json.encode_basestring, None, ":", ",", False, False, True)
 read, write, close, dup2, fstat, getpid, leave = os.read, os.write, os.close, os.dup2, os.fstat, os.getpid, os._exit
+set_blocking = os.set_blocking
 set_signal, settrace, setprofile = _signal.signal, sys.settrace, sys.setprofile
 SIGINT = _signal.SIGINT
 # Signals whose handlers, set by cells, must not run in the middle of this
@@ -131,6 +132,7 @@ def repair_streams():
             whole = False
         if not whole:
             dup2(saved, fd)
+        set_blocking(fd, True)  # a child that was killed may have left it otherwise
         if ours is None or ours.closed:
             broken = theirs is None or theirs is ours
             OURS[name] = ours = open_stream(fd)
@@ -341,6 +343,15 @@ def exit_code(e):
     return 130 if issubclass(kind, KeyboardInterrupt) else 1
 
 
+def forget_orphans():
+    """Forgets the parts of packages whose import was interrupted, without which
+    they could never be imported again."""
+    for name in sorted(modules):
+        parent = name.rpartition(".")[0]
+        if parent and parent not in modules:
+            del modules[name]
+
+
 def op_run(req):
     State.cell += 1
     name = "<cell %d>" % State.cell
@@ -357,8 +368,11 @@ def op_run(req):
     value, failed = guard(run_cell, source, name)
     settrace(None)
     setprofile(None)
+    guard(set_signal, SIGINT, on_interrupt)  # the cell may have set another
     if getpid() != PID:  # a child that a cell has forked came here
         end_child(failed)
+    if failed is not None and type(failed) is KeyboardInterrupt:
+        guard(forget_orphans)
     if failed is None:
         made, failed = guard(show_value, value, req["max"])
         if failed is None:
@@ -472,6 +486,7 @@ def after_fork():
 
 def serve():
     ops = {"run": op_run, "variables": op_variables, "refresh": op_refresh}
+    set_signal(SIGINT, on_interrupt)
     send({"version": "%d.%d.%d" % sys.version_info[:3]})
     while True:
         try:

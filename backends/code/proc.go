@@ -231,7 +231,7 @@ func (p *proc) ask(ctx context.Context, r request, limit time.Duration) outcome 
 
 func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outcome {
 	var o outcome
-	p.setBusy(true)
+	p.setBusy(p.asked())
 	defer p.setBusy(false)
 	stop := context.AfterFunc(ctx, p.wake)
 	defer stop()
@@ -259,7 +259,7 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 		}
 		if ctx.Err() != nil && stage == 0 || !time.Now().Before(deadline) {
 			stage++
-			if stage > len(patience) {
+			if stage > len(patience) || !p.asked() {
 				o.killed = true
 				o.ended = p.kill()
 				return o
@@ -310,6 +310,14 @@ func (p *proc) decodeAnswer(frame []byte) *answer {
 		return nil
 	}
 	return a
+}
+
+// asked reports whether there was a request. Before that the interpreter starts: it
+// has nothing that an interrupt could keep.
+func (p *proc) asked() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.id != 0
 }
 
 func (p *proc) setBusy(busy bool) {

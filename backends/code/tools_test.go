@@ -69,6 +69,40 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptAtAnyMoment interrupts interpreters that start, that are asked and
+// that answer.
+func TestInterruptAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, code.Config{}).session("")
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				if _, err := b.tools.Interrupt.Call(t.Context(), b.w, code.InterruptInput{Language: "python"}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for i := range 60 {
+		if i%6 == 0 {
+			if _, err := b.tools.Reset.Call(t.Context(), b.w, code.ResetInput{}); err != nil {
+				t.Error(err)
+			}
+		}
+		out := b.run(code.RunInput{Code: "n = 1\nprint(n)"})
+		if e := out.Error; out.Restarted || e != nil && e.Name != "KeyboardInterrupt" || e == nil && out.Stdout != "1\n" {
+			t.Errorf("call %d: %+v, error %+v", i, out, e)
+		}
+	}
+	close(done)
+	wg.Wait()
+}
+
 func TestReset(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, code.Config{}).session("")
