@@ -1,0 +1,103 @@
+package code_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/agentflow-go/sandbox/backends/code"
+)
+
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, code.Config{}).session("")
+	ctx := t.Context()
+	for _, tt := range []struct{ language, set, loop, get, want string }{
+		{"python", "k = 1", "print('up')\nwhile True: pass", "print(k)", "KeyboardInterrupt"},
+		{"javascript", "let k = 1", "console.log('up'); while (true) {}", "console.log(k)", "Interrupted"},
+		{"bash", "k=1", "echo up; sleep 100", "echo $k", "Interrupted"},
+	} {
+		b.run(code.RunInput{Code: tt.set, Language: tt.language})
+		out := b.during(code.RunInput{Code: tt.loop, Language: tt.language, Timeout: 60}, func() {
+			if out, err := b.tools.Interrupt.Call(ctx, b.w, code.InterruptInput{}); err != nil || !slices.Equal(out.Interrupted, []string{tt.language}) {
+				t.Errorf("interrupt while %s runs = %+v, %v", tt.language, out, err)
+			}
+		})
+		if out.Error == nil || out.Error.Name != tt.want || out.ReturnCode != 130 || out.Restarted || out.TimedOut || out.Stdout != "up\n" {
+			t.Errorf("interrupted %s = %+v, error %+v", tt.language, out, out.Error)
+		}
+		if out := b.run(code.RunInput{Code: tt.get, Language: tt.language}); out.Stdout != "1\n" {
+			t.Errorf("%s afterwards = %+v", tt.language, out)
+		}
+		if out, err := b.tools.Interrupt.Call(ctx, b.w, code.InterruptInput{Language: tt.language}); err != nil || len(out.Interrupted) != 0 {
+			t.Errorf("interrupt of idle %s = %+v, %v", tt.language, out, err)
+		}
+	}
+}
+
+// TestInterruptAtAnyMoment interrupts interpreters that start, that are asked and
+// that answer.
+func TestInterruptAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, code.Config{}).session("")
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				if _, err := b.tools.Interrupt.Call(t.Context(), b.w, code.InterruptInput{Language: "python"}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for i := range 60 {
+		if i%6 == 0 {
+			if _, err := b.tools.Reset.Call(t.Context(), b.w, code.ResetInput{}); err != nil {
+				t.Error(err)
+			}
+		}
+		out := b.run(code.RunInput{Code: "n = 1\nprint(n)"})
+		if e := out.Error; out.Restarted || e != nil && e.Name != "KeyboardInterrupt" || e == nil && out.Stdout != "1\n" {
+			t.Errorf("call %d: %+v, error %+v", i, out, e)
+		}
+	}
+	close(done)
+	wg.Wait()
+}
+
+func TestReset(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, code.Config{}).session("")
+	ctx := t.Context()
+	if out, err := b.tools.Reset.Call(ctx, b.w, code.ResetInput{}); err != nil || len(out.Reset) != 0 {
+		t.Errorf("reset of nothing = %+v, %v", out, err)
+	}
+	for _, tt := range []struct{ language, set, loop, get string }{
+		{"python", "k = 1", "print('up')\nimport time; time.sleep(100)", "print(str('k' in globals()).lower())"},
+		{"javascript", "let k = 1", "console.log('up'); while (true) {}", "console.log(typeof k !== 'undefined')"},
+		{"bash", "k=1", "echo up; sleep 100", "test $k && echo true || echo false"},
+	} {
+		b.run(code.RunInput{Code: tt.set, Language: tt.language})
+		if out, err := b.tools.Reset.Call(ctx, b.w, code.ResetInput{Language: tt.language}); err != nil || !slices.Equal(out.Reset, []string{tt.language}) {
+			t.Errorf("reset of %s = %+v, %v", tt.language, out, err)
+		}
+		if out := b.run(code.RunInput{Code: tt.get, Language: tt.language}); out.Stdout != "false\n" || out.Restarted {
+			t.Errorf("%s after a reset = %+v", tt.language, out)
+		}
+		out := b.during(code.RunInput{Code: tt.loop, Language: tt.language, Timeout: 60}, func() {
+			if out, err := b.tools.Reset.Call(ctx, b.w, code.ResetInput{Language: tt.language}); err != nil || !slices.Equal(out.Reset, []string{tt.language}) {
+				t.Errorf("reset while %s runs = %+v, %v", tt.language, out, err)
+			}
+		})
+		if out.Error == nil || out.Error.Name != "Reset" || !out.Restarted {
+			t.Errorf("%s under a reset = %+v, error %+v", tt.language, out, out.Error)
+		}
+		if out := b.run(code.RunInput{Code: tt.get, Language: tt.language}); out.Stdout != "false\n" || out.Restarted {
+			t.Errorf("%s after a reset under it = %+v", tt.language, out)
+		}
+	}
+}
