@@ -208,6 +208,12 @@ func (b *backend) Open(ctx context.Context, env sandbox.Env) (*session, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	b.mu.Lock()
+	warm := b.env
+	b.mu.Unlock()
+	if b.cfg.Remote != "" && !env.SameEgress(warm) {
+		return nil, sandbox.Errorf(sandbox.ErrCannotEnforce, "confinement.egress: the browser runs elsewhere and is not held to a narrower network policy; leave egress out of the session's confinement")
+	}
 	s := newSession(env, cfg)
 	if err := b.place(ctx, s); err != nil {
 		return nil, err

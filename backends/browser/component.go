@@ -14,13 +14,14 @@ type fileConfig struct {
 	Executable string    `json:"executable,omitzero"`
 	Args       []string  `json:"args,omitempty"`
 	Remote     string    `json:"remote,omitzero"`
+	Unconfined bool      `json:"remote_unconfined,omitzero"`
 	Isolation  Isolation `json:"isolation,omitzero"`
 	SessionConfig
 }
 
 // Component is the backend as a configuration file names it: resources.browser,
 // whose config has the keys of a session's configuration, and executable, args,
-// remote and isolation.
+// remote, remote_unconfined and isolation.
 func Component() sandbox.Component {
 	return sandbox.Component{
 		Kind:    sandbox.KindResource,
@@ -59,7 +60,8 @@ func fromSection(s sandbox.Section) (Config, error) {
 	}
 	cfg := Config{
 		Name: s.Name, Description: s.Description, Pool: s.Pool,
-		Executable: f.Executable, Args: f.Args, Remote: f.Remote, Isolation: f.Isolation, Defaults: f.SessionConfig,
+		Executable: f.Executable, Args: f.Args, Remote: f.Remote, RemoteUnconfined: f.Unconfined,
+		Isolation: f.Isolation, Defaults: f.SessionConfig,
 	}
 	return cfg, cfg.check()
 }
@@ -73,6 +75,9 @@ func (c Config) check() error {
 	}
 	if c.Remote != "" && (c.Executable != "" || len(c.Args) > 0 || c.Isolation == PerWorker) {
 		return invalid("/remote: a browser that runs elsewhere has no executable, args or isolation here")
+	}
+	if c.RemoteUnconfined != (c.Remote != "") {
+		return invalid("/remote_unconfined: a remote browser is not held to the confinement of this sandbox, its network policy included; set remote_unconfined to true to use one all the same, and only then")
 	}
 	return nil
 }

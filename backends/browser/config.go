@@ -21,8 +21,12 @@ type Config struct {
 	Args       []string // added to its command line
 	// Remote is the address of a browser that runs already, such as
 	// http://127.0.0.1:9222, to use instead of starting one. It is confined, and its
-	// network limited, by whoever started it: [sandbox.Confinement] does not reach it.
-	Remote    string
+	// network limited, by whoever started it: [sandbox.Confinement] does not reach it,
+	// so RemoteUnconfined must say that this is meant, and a session that narrows the
+	// network policy is refused.
+	Remote           string
+	RemoteUnconfined bool
+
 	Isolation Isolation // which sessions share a Chromium; "": Shared
 
 	// Defaults of the sessions; a session's own configuration overlays them.

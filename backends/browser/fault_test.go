@@ -385,13 +385,17 @@ func TestRemoteBrowser(t *testing.T) {
 	site := newSite()
 	base, _, _ := strings.Cut(strings.Replace(address, "ws:", "http:", 1), "/devtools")
 	for _, remote := range []string{address, base} {
-		sb, tools, _ := newSandbox(t, browser.Config{Remote: remote}, policy)
+		sb, tools, _ := newSandbox(t, browser.Config{Remote: remote, RemoteUnconfined: true}, policy)
 		u := &user{t, &shared{site: site}, sb.Worker("w"), tools}
 		if _, err := u.w.CreateSession(t.Context(), "browser", sandbox.SessionOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if out := u.open("/form.html"); out.Title != "Order" {
 			t.Errorf("goto = %+v", out)
+		}
+		narrowed := sandbox.SessionOptions{Confinement: &sandbox.Confinement{Egress: sandbox.Egress{Allow: []string{}}}}
+		if _, err := sb.Worker("narrowed").CreateSession(t.Context(), "browser", narrowed); !errors.Is(err, sandbox.ErrCannotEnforce) {
+			t.Errorf("a session that narrows the network policy: %v, want ErrCannotEnforce", err)
 		}
 		refused(u, u.bt.Upload, browser.UploadInput{Element: el("input"), Paths: []string{"x"}}, sandbox.ErrInvalidRequest, "runs elsewhere")
 		if err := sb.Shutdown(context.Background()); err != nil {
