@@ -18,7 +18,6 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/target"
-	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/remote"
 
 	"github.com/agentflow-go/sandbox"
@@ -132,8 +131,7 @@ func launch(ctx context.Context, env sandbox.Env, cfg Config, path string, stder
 		return nil, err
 	}
 	c := &chrome{proc: proc, ended: make(chan struct{}), told: make(chan struct{}), sessions: map[cdp.BrowserContextID]*session{}}
-	tr := chromedp.NewPipeConn(&boundedReader{ReadCloser: files.r}, files.w)
-	c.conn = newConn(tr, c.event)
+	c.conn = newConn(newPipe(files.r, files.w), c.event)
 	go func() {
 		proc.Wait()
 		c.conn.close()
@@ -252,11 +250,7 @@ func (c *chrome) event(msg *cdproto.Message) {
 		}
 	case browser.DownloadWillBegin.Method:
 		if e, ok := decode(browser.DownloadWillBegin, msg); ok {
-			for _, s := range c.all() {
-				if s.downloads.begin(s, e) {
-					break
-				}
-			}
+			c.downloading(e)
 		}
 	case browser.DownloadProgress.Method:
 		if e, ok := decode(browser.DownloadProgress, msg); ok {
@@ -266,6 +260,20 @@ func (c *chrome) event(msg *cdproto.Message) {
 				}
 			}
 		}
+	}
+}
+
+// downloading gives a download to the session whose frame began it. One of nobody
+// is ended: nobody would bound it, or remove what it leaves.
+func (c *chrome) downloading(e browser.EventDownloadWillBegin) {
+	all := c.all()
+	for _, s := range all {
+		if s.downloads.begin(s, e) {
+			return
+		}
+	}
+	for _, s := range all { // the browser takes it from the one whose it is
+		s.spawn(func() { s.cancelDownload(e.GUID) })
 	}
 }
 

@@ -13,11 +13,9 @@ import (
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
-)
 
-// maxMessage bounds one message of the browser, which a compromised browser
-// could otherwise make endless. The largest honest ones are pictures.
-const maxMessage = 128 << 20
+	"github.com/agentflow-go/sandbox"
+)
 
 // errGone is the error of a call whose target went away before it answered.
 var errGone = errors.New("the page, or the frame, went away")
@@ -223,6 +221,8 @@ func (p *pending) wait(ctx context.Context, res any) error {
 		return l.c.lost()
 	}
 	switch {
+	case msg.Error != nil && msg.Error.Code == tooLong:
+		return sandbox.Errorf(sandbox.ErrTooLarge, "the browser's answer to %s is too long: it has more than %d MiB, or cannot be read", p.method, maxAnswerMessage>>20)
 	case msg.Error != nil:
 		return &protocolError{p.method, msg.Error.Code, clip(msg.Error.Message, 500)}
 	case res != nil:
@@ -293,35 +293,6 @@ func (l *link) all(ctx context.Context, cmds ...command) error {
 func decode[E any](_ cdp.Event[E], msg *cdproto.Message) (e E, ok bool) {
 	err := jsonv2.Unmarshal(msg.Params, &e, chromedp.DefaultUnmarshalOptions)
 	return e, err == nil
-}
-
-// boundedReader fails where a message, which ends with a zero byte, is longer than
-// maxMessage.
-type boundedReader struct {
-	io.ReadCloser
-	n int
-}
-
-func (r *boundedReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	if i := lastZero(p[:n]); i >= 0 {
-		r.n = n - i - 1
-	} else {
-		r.n += n
-	}
-	if r.n > maxMessage {
-		return 0, fmt.Errorf("a message of more than %d bytes", maxMessage)
-	}
-	return n, err
-}
-
-func lastZero(p []byte) int {
-	for i := len(p) - 1; i >= 0; i-- {
-		if p[i] == 0 {
-			return i
-		}
-	}
-	return -1
 }
 
 func ptr[T any](v T) *T { return &v }

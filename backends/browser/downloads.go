@@ -209,7 +209,8 @@ func (s *session) removeFiles(ctx context.Context) error {
 	s.downloads.mu.Lock()
 	dir, used := s.downloads.dir, len(s.downloads.all) > 0 || s.uploads > 0
 	s.downloads.mu.Unlock()
-	if !used || !s.hasFiles() {
+	// Of a download whose frame or window is gone at once the browser tells nothing.
+	if !used && len(s.knownOrigins()) == 0 || !s.hasFiles() {
 		return nil
 	}
 	if s.own {

@@ -23,8 +23,11 @@ func (t *tab) event(msg *cdproto.Message) { t.on(t.link, msg) }
 // on handles what a target of the page tells. It runs on the connection's
 // reader, so it must not wait for an answer.
 func (t *tab) on(l *link, msg *cdproto.Message) {
-	domain := msg.Method.Domain()
-	if !t.heard(domain, len(msg.Params)) {
+	domain, size := msg.Method.Domain(), len(msg.Params)
+	if msg.Error != nil { // it was too long to be read
+		size = maxEventMessage + 1
+	}
+	if !t.heard(domain, size) {
 		return
 	}
 	switch domain {

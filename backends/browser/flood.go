@@ -11,7 +11,8 @@ import (
 // All sessions of a browser are told of over one connection, in which what one page
 // says holds up the others. A page that is louder in a second than this is no longer
 // listened to, until it goes to another document; one that is still heard after
-// that many further events, because its script never pauses, is closed.
+// that many further events, or 16 KiB of them each, because its script never pauses,
+// is closed.
 const (
 	loudConsole = 1000
 	loudNetwork = 10000
@@ -55,7 +56,8 @@ func (t *tab) heard(domain string, bytes int) bool {
 		t.mute()
 		return false
 	}
-	if t.flood.after++; t.flood.after == tooLoud {
+	before := t.flood.after
+	if t.flood.after += 1 + bytes>>14; before < tooLoud && t.flood.after >= tooLoud {
 		t.s.say(ConsoleEntry{Type: "warning", Text: "the tab was closed: its page could not be made to be quiet"})
 		t.s.spawn(func() { t.close(t.s.base) })
 	}
