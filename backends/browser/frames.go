@@ -27,7 +27,7 @@ var sources embed.FS
 var helpers = func() string {
 	var b strings.Builder
 	b.WriteString("if (!globalThis.__tools) (() => {\n'use strict';\n")
-	for _, name := range []string{"js/find.js", "js/act.js", "js/read.js"} {
+	for _, name := range []string{"js/own.js", "js/find.js", "js/act.js", "js/read.js"} {
 		text, err := sources.ReadFile(name)
 		if err != nil {
 			panic(err) // embedded: it is there

@@ -4,19 +4,19 @@ const byRef = (n) => refs.get(n)?.deref();
 
 function valueOf(el) {
   if (!el) return '';
-  if (el.localName === 'select') return [...el.selectedOptions].map((o) => o.value).join(',');
+  if (el[own.localName] === 'select') return [...el.selectedOptions].map((o) => o.value).join(',');
   if ('value' in el && typeof el.value === 'string') return clip(el.value, 2000);
-  return clip(el.innerText ?? '', 2000);
+  return clip(el[own.innerText] ?? '', 2000);
 }
 
 const tell = (el, ...names) => {
   for (const n of names) {
-    el.dispatchEvent(n === 'input' ? new InputEvent(n, { bubbles: true, composed: true }) : new Event(n, { bubbles: true }));
+    el[own.dispatchEvent](n === 'input' ? new InputEvent(n, { bubbles: true, composed: true }) : new Event(n, { bubbles: true }));
   }
 };
 
 function nativeSet(el, value) {
-  const proto = el.localName === 'textarea' ? HTMLTextAreaElement.prototype : HTMLInputElement.prototype;
+  const proto = el[own.localName] === 'textarea' ? HTMLTextAreaElement.prototype : HTMLInputElement.prototype;
   Object.getOwnPropertyDescriptor(proto, 'value').set.call(el, value);
 }
 
@@ -26,19 +26,19 @@ const TYPED = new Set(['text', 'search', 'url', 'tel', 'email', 'password', 'num
 function fill(n, text) {
   const el = byRef(n);
   if (!el) return { error: 'gone' };
-  el.focus();
-  if (el.isContentEditable) {
-    const range = document.createRange();
+  el[own.focus]();
+  if (el[own.isContentEditable]) {
+    const range = document[own.createRange]();
     range.selectNodeContents(el);
-    const sel = el.getRootNode().getSelection?.() ?? getSelection();
+    const sel = el[own.getRootNode]()[own.getSelection]?.() ?? getSelection();
     sel.removeAllRanges();
     sel.addRange(range);
-    document.execCommand(text ? 'insertText' : 'delete', false, text);
+    document[own.execCommand](text ? 'insertText' : 'delete', false, text);
     return { value: valueOf(el) };
   }
-  if (el.localName === 'textarea' || TYPED.has(el.type)) {
+  if (el[own.localName] === 'textarea' || TYPED.has(el.type)) {
     el.select();
-    if (text ? !document.execCommand('insertText', false, text) : el.value && !document.execCommand('delete')) {
+    if (text ? !document[own.execCommand]('insertText', false, text) : el.value && !document[own.execCommand]('delete')) {
       nativeSet(el, text);
       tell(el, 'input', 'change');
     }
@@ -57,12 +57,12 @@ function fill(n, text) {
 function focus(n) {
   const el = byRef(n);
   if (!el) return { error: 'gone' };
-  el.focus();
-  if (el.isContentEditable) {
+  el[own.focus]();
+  if (el[own.isContentEditable]) {
     const sel = getSelection();
     sel.selectAllChildren(el);
     sel.collapseToEnd();
-  } else if (el.matches('input,textarea')) {
+  } else if (el[own.matches]('input,textarea')) {
     try { el.setSelectionRange(el.value.length, el.value.length); } catch { /* types without a caret */ }
   }
   return { ok: true };
@@ -72,7 +72,7 @@ function focus(n) {
 function choose(n, wanted) {
   const el = byRef(n);
   if (!el) return { error: 'gone' };
-  if (el.localName !== 'select') return { error: 'kind', why: 'is no select', desc: describe(el) };
+  if (el[own.localName] !== 'select') return { error: 'kind', why: 'is no select', desc: describe(el) };
   if (wanted.length > 1 && !el.multiple) return { error: 'value', why: 'one option can be selected, not several' };
   const picked = [];
   for (const w of wanted) {
@@ -81,10 +81,10 @@ function choose(n, wanted) {
     if (!o) {
       return { error: 'option', why: `no option ${JSON.stringify(w.value ?? w.label)}`, list: [...el.options].slice(0, 30).map((o) => `${JSON.stringify(clip(o.value, 60))} (${clip(squeeze(o.label), 60)})`) };
     }
-    if (o.disabled || o.parentElement.disabled) return { error: 'option', why: `option ${JSON.stringify(o.value)} is disabled` };
+    if (o.disabled || o[own.parentElement].disabled) return { error: 'option', why: `option ${JSON.stringify(o.value)} is disabled` };
     picked.push(o);
   }
-  el.focus();
+  el[own.focus]();
   for (const o of el.options) o.selected = picked.includes(o);
   tell(el, 'input', 'change');
   return { value: picked.map((o) => o.value).join(','), values: [...el.selectedOptions].map((o) => o.value) };
@@ -94,9 +94,9 @@ function choose(n, wanted) {
 function checked(n) {
   const el = byRef(n);
   if (!el) return { error: 'gone' };
-  if (el.localName === 'input' && (el.type === 'checkbox' || el.type === 'radio')) return { checked: el.checked, radio: el.type === 'radio', ok: true };
-  if (['checkbox', 'switch', 'radio', 'menuitemcheckbox', 'menuitemradio'].includes(el.getAttribute('role'))) {
-    return { checked: el.getAttribute('aria-checked') === 'true', radio: /radio$/.test(el.getAttribute('role')), ok: true };
+  if (el[own.localName] === 'input' && (el.type === 'checkbox' || el.type === 'radio')) return { checked: el.checked, radio: el.type === 'radio', ok: true };
+  if (['checkbox', 'switch', 'radio', 'menuitemcheckbox', 'menuitemradio'].includes(el[own.getAttribute]('role'))) {
+    return { checked: el[own.getAttribute]('aria-checked') === 'true', radio: /radio$/.test(el[own.getAttribute]('role')), ok: true };
   }
   return { error: 'kind', why: 'is no checkbox, radio button or switch', desc: describe(el) };
 }
@@ -109,14 +109,14 @@ function labelOf(n) {
   return { ref: l ? refOf(l) : '' };
 }
 
-const value = (n) => ({ value: valueOf(n ? byRef(n) : document.activeElement) });
+const value = (n) => ({ value: valueOf(n ? byRef(n) : document[own.activeElement]) });
 
 // fileInput finds the file input that an element stands for.
 function fileInput(n) {
   let el = byRef(n);
   if (!el) return { error: 'gone' };
-  if (!(el.localName === 'input' && el.type === 'file')) {
-    const c = closest(el, 'label')?.control ?? el.querySelector?.('input[type=file]');
+  if (!(el[own.localName] === 'input' && el.type === 'file')) {
+    const c = closest(el, 'label')?.control ?? el[own.querySelector]?.('input[type=file]');
     if (!c || c.type !== 'file') return { ok: true };
     el = c;
   }
@@ -130,7 +130,7 @@ const element = (n) => byRef(n);
 // frame into view; this is the element.
 function framePoint(el, x, y) {
   const at = () => {
-    const r = el.getBoundingClientRect(), s = getComputedStyle(el);
+    const r = el[own.getBoundingClientRect](), s = getComputedStyle(el);
     const kx = el.offsetWidth ? r.width / el.offsetWidth : 1, ky = el.offsetHeight ? r.height / el.offsetHeight : 1;
     return {
       x: r.left + (el.clientLeft + parseFloat(s.paddingLeft) + x) * kx,
@@ -140,7 +140,7 @@ function framePoint(el, x, y) {
   const v = viewport();
   let p = at();
   if (p.x < 0 || p.y < 0 || p.x >= v.w || p.y >= v.h) {
-    el.scrollIntoView({ block: 'nearest', inline: 'nearest', behavior: 'instant' });
+    el[own.scrollIntoView]({ block: 'nearest', inline: 'nearest', behavior: 'instant' });
     p = at();
     if (p.x < 0 || p.y < 0 || p.x >= v.w || p.y >= v.h) {
       scrollBy({ left: p.x - v.w / 2, top: p.y - v.h / 2, behavior: 'instant' });
@@ -159,14 +159,14 @@ function watchDrag() {
 const dragBegan = () => dragStarted;
 
 const scrolled = (n) => {
-  const el = n ? byRef(n) : document.scrollingElement;
-  return nextFrame().then(() => ({ x: Math.round(scrollX), y: Math.round(scrollY), height: document.documentElement.scrollHeight, ok: !!el }));
+  const el = n ? byRef(n) : document[own.scrollingElement];
+  return nextFrame().then(() => ({ x: Math.round(scrollX), y: Math.round(scrollY), height: document[own.documentElement][own.scrollHeight], ok: !!el }));
 };
 
 function scrollTo_(n) {
   const el = byRef(n);
   if (!el) return { error: 'gone' };
-  el.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
+  el[own.scrollIntoView]({ block: 'center', inline: 'center', behavior: 'instant' });
   return { ok: true };
 }
 
@@ -193,17 +193,17 @@ async function awaitShown(spec, wanted, ms) {
 function box(n) {
   const el = byRef(n);
   if (!el) return { error: 'gone' };
-  el.scrollIntoView({ block: 'nearest', inline: 'nearest', behavior: 'instant' });
-  const r = el.getBoundingClientRect();
+  el[own.scrollIntoView]({ block: 'nearest', inline: 'nearest', behavior: 'instant' });
+  const r = el[own.getBoundingClientRect]();
   return { ok: true, x: r.left + scrollX, y: r.top + scrollY, w: r.width, h: r.height };
 }
 
 const pageSize = () => {
-  const d = document.documentElement, b = document.body;
-  return { w: Math.max(d.scrollWidth, b?.scrollWidth ?? 0), h: Math.max(d.scrollHeight, b?.scrollHeight ?? 0) };
+  const d = document[own.documentElement], b = document[own.body];
+  return { w: Math.max(d[own.scrollWidth], b?.[own.scrollWidth] ?? 0), h: Math.max(d[own.scrollHeight], b?.[own.scrollHeight] ?? 0) };
 };
 
-const title = () => clip(document.title, 1000);
+const title = () => clip(document[own.title], 1000);
 
 const storage = () => { try { return Object.entries(localStorage).slice(0, 1000).map(([name, value]) => ({ name, value })); } catch { return []; } };
 function setStorage(items) { for (const i of items) localStorage.setItem(i.name, i.value); return { ok: true }; }

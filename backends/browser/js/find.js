@@ -1,4 +1,4 @@
-// Finding elements and waiting until they can take an action. The three files of
+// Finding elements and waiting until they can take an action. The files of
 // this directory run together in a world of their own in every frame, which the
 // page's scripts can neither see nor change.
 
@@ -21,19 +21,19 @@ const squeeze = (s) => String(s).replace(/[\s\u00a0\u200b]+/g, ' ').trim();
 
 // describe names an element for people: <button id=save> "Save".
 function describe(el) {
-  if (!el || el.nodeType !== 1) return 'nothing';
-  let s = '<' + el.localName;
+  if (!el || el[own.nodeType] !== 1) return 'nothing';
+  let s = '<' + el[own.localName];
   for (const a of ['id', 'class', 'name', 'type', 'role']) {
-    const v = el.getAttribute(a);
+    const v = el[own.getAttribute](a);
     if (v) s += ' ' + a + '=' + (/^[\w\-]+$/.test(v) ? clip(v, 60) : JSON.stringify(clip(v, 60)));
   }
   s += '>';
-  const text = squeeze(clip(el.innerText ?? el.textContent ?? '', 200));
+  const text = squeeze(clip(el[own.innerText] ?? el[own.textContent] ?? '', 200));
   return text ? s + ' ' + JSON.stringify(clip(text, 40)) : s;
 }
 
 // parentOf goes up as things are shown: out of slots and shadow trees.
-const parentOf = (n) => n.assignedSlot || n.parentElement || (n.getRootNode().host ?? null);
+const parentOf = (n) => n[own.assignedSlot] || n[own.parentElement] || (n[own.getRootNode]()[own.host] ?? null);
 
 function inside(el, outer) {
   for (let e = el; e; e = parentOf(e)) if (e === outer) return true;
@@ -41,23 +41,23 @@ function inside(el, outer) {
 }
 
 function closest(el, selector) {
-  for (let e = el; e; e = parentOf(e)) if (e.matches(selector)) return e;
+  for (let e = el; e; e = parentOf(e)) if (e[own.matches](selector)) return e;
   return null;
 }
 
 // rectOf is the largest of the element's boxes.
 function rectOf(el) {
   let best = null;
-  for (const r of el.getClientRects()) if (!best || r.width * r.height > best.width * best.height) best = r;
+  for (const r of el[own.getClientRects]()) if (!best || r.width * r.height > best.width * best.height) best = r;
   if ((!best || !best.width || !best.height) && getComputedStyle(el).display === 'contents') {
-    for (const c of el.children) { const r = rectOf(c); if (r && (!best || r.width * r.height > best.width * best.height)) best = r; }
+    for (const c of el[own.children]) { const r = rectOf(c); if (r && (!best || r.width * r.height > best.width * best.height)) best = r; }
   }
   return best;
 }
 
 function visible(el) {
-  if (!el.checkVisibility({ visibilityProperty: true })) {
-    return el.isConnected && getComputedStyle(el).display === 'contents' && [...el.children].some(visible);
+  if (!el[own.checkVisibility]({ visibilityProperty: true })) {
+    return el[own.isConnected] && getComputedStyle(el).display === 'contents' && [...el[own.children]].some(visible);
   }
   const r = rectOf(el);
   return !!r && r.width > 0 && r.height > 0;
@@ -67,8 +67,8 @@ function visible(el) {
 function roots(from) {
   const all = [from];
   for (let i = 0; i < all.length && i < 5000; i++) {
-    const walk = document.createTreeWalker(all[i], NodeFilter.SHOW_ELEMENT);
-    for (let n = walk.currentNode; n; n = walk.nextNode()) if (n.shadowRoot) all.push(n.shadowRoot);
+    const walk = document[own.createTreeWalker](all[i], NodeFilter.SHOW_ELEMENT);
+    for (let n = walk.currentNode; n; n = walk.nextNode()) if (n[own.shadowRoot]) all.push(n[own.shadowRoot]);
   }
   return all;
 }
@@ -77,7 +77,7 @@ function bySelector(selector) {
   let scope = [document];
   for (const part of selector.split(/\s*>>\s*/)) {
     const next = new Set();
-    for (const s of scope) for (const r of roots(s)) for (const el of r.querySelectorAll(part)) next.add(el);
+    for (const s of scope) for (const r of roots(s)) for (const el of r[own.querySelectorAll](part)) next.add(el);
     scope = [...next];
   }
   return scope;
@@ -101,17 +101,17 @@ function byText(text) {
   };
   const visit = (node, depth) => {
     let deeper = false;
-    for (const el of node.children) {
-      if (SILENT.has(el.localName)) continue;
-      if (el.shadowRoot && visit(el.shadowRoot, depth + 1)) deeper = true;
-      if (el.localName === 'input' && BUTTONS.has(el.type)) {
+    for (const el of node[own.children]) {
+      if (SILENT.has(el[own.localName])) continue;
+      if (el[own.shadowRoot] && visit(el[own.shadowRoot], depth + 1)) deeper = true;
+      if (el[own.localName] === 'input' && BUTTONS.has(el.type)) {
         const r = rank(el.value);
         if (r >= 0) { found[r].push(el); deeper = true; }
         continue;
       }
-      const r = rank(el.textContent);
+      const r = rank(el[own.textContent]);
       if (r < 0) {
-        if (el.querySelector('*') && depth < 400 && (hasShadow(el) || el.querySelector('input')) && visit(el, depth + 1)) deeper = true;
+        if (el[own.querySelector]('*') && depth < 400 && (hasShadow(el) || el[own.querySelector]('input')) && visit(el, depth + 1)) deeper = true;
         continue;
       }
       deeper = true;
@@ -119,16 +119,16 @@ function byText(text) {
     }
     return deeper;
   };
-  visit(document.documentElement, 0);
+  visit(document[own.documentElement], 0);
   for (const list of found) {
     const shown = list.filter(visible);
     if (shown.length) return shown;
   }
   const named = [[], [], []];
   for (const root of roots(document)) {
-    for (const el of root.querySelectorAll('[aria-label],[placeholder],[alt],[title]')) {
+    for (const el of root[own.querySelectorAll]('[aria-label],[placeholder],[alt],[title]')) {
       for (const a of LABELS) {
-        const r = el.hasAttribute(a) ? rank(el.getAttribute(a)) : -1;
+        const r = el[own.hasAttribute](a) ? rank(el[own.getAttribute](a)) : -1;
         if (r >= 0) { named[r].push(el); break; }
       }
     }
@@ -137,8 +137,8 @@ function byText(text) {
 }
 
 function hasShadow(el) {
-  const walk = document.createTreeWalker(el, NodeFilter.SHOW_ELEMENT);
-  for (let n = walk.currentNode; n; n = walk.nextNode()) if (n.shadowRoot) return true;
+  const walk = document[own.createTreeWalker](el, NodeFilter.SHOW_ELEMENT);
+  for (let n = walk.currentNode; n; n = walk.nextNode()) if (n[own.shadowRoot]) return true;
   return false;
 }
 
@@ -146,10 +146,10 @@ function hasShadow(el) {
 function byLabel(text) {
   const want = squeeze(text), low = want.toLowerCase(), found = [[], [], []];
   for (const root of roots(document)) {
-    for (const el of root.querySelectorAll('input,textarea,select,[contenteditable=""],[contenteditable=true],[role=checkbox],[role=radio],[role=switch],[role=textbox],[role=combobox]')) {
+    for (const el of root[own.querySelectorAll]('input,textarea,select,[contenteditable=""],[contenteditable=true],[role=checkbox],[role=radio],[role=switch],[role=textbox],[role=combobox]')) {
       if (el.type === 'hidden') continue;
       let best = 3;
-      for (const s of [nameOf(el, roleOf(el)), squeeze(el.getAttribute('placeholder') ?? '')]) {
+      for (const s of [nameOf(el, roleOf(el)), squeeze(el[own.getAttribute]('placeholder') ?? '')]) {
         const l = s.toLowerCase();
         best = Math.min(best, s === want ? 0 : l.replace(/[:*\s]+$/, '') === low ? 1 : want && l.includes(low) ? 2 : 3);
       }
@@ -164,7 +164,7 @@ function byLabel(text) {
 function find(spec, kind) {
   if (spec.ref) {
     const el = refs.get(spec.ref)?.deref();
-    if (!el || !el.isConnected) return { error: 'gone' };
+    if (!el || !el[own.isConnected]) return { error: 'gone' };
     return { el };
   }
   let list;
@@ -174,7 +174,7 @@ function find(spec, kind) {
     list = kind === 'input' ? byLabel(spec.text) : [];
     if (!list.length) list = byText(spec.text);
   } else {
-    return { el: spec.handle ?? document.activeElement ?? document.body };
+    return { el: spec.handle ?? document[own.activeElement] ?? document[own.body] };
   }
   if (list.length > 1 && !spec.any) {
     const shown = list.filter(visible);
@@ -196,21 +196,21 @@ const CONTROL = 'a[href],button,input,select,textarea,summary,label,[role=button
 // retarget goes from what was named to what takes the action: from a label to its
 // control, from a word in a button to the button.
 function retarget(el, kind) {
-  if (kind === 'click') return el.matches(CONTROL) ? el : closest(el, 'a[href],button,[role=button],[role=link],summary') || el;
+  if (kind === 'click') return el[own.matches](CONTROL) ? el : closest(el, 'a[href],button,[role=button],[role=link],summary') || el;
   if (kind === 'input') {
-    if (el.matches('input,textarea,select') || el.isContentEditable) return el;
-    return closest(el, 'label')?.control || (el.shadowRoot ? roots(el.shadowRoot).map((r) => r.querySelector('input,textarea,select')).find(Boolean) : null) || el;
+    if (el[own.matches]('input,textarea,select') || el[own.isContentEditable]) return el;
+    return closest(el, 'label')?.control || (el[own.shadowRoot] ? roots(el[own.shadowRoot]).map((r) => r[own.querySelector]('input,textarea,select')).find(Boolean) : null) || el;
   }
   return el;
 }
 
-const disabled = (el) => el.matches(':disabled') || !!closest(el, '[aria-disabled=true]');
+const disabled = (el) => el[own.matches](':disabled') || !!closest(el, '[aria-disabled=true]');
 
 function editable(el) {
-  if (el.isContentEditable) return '';
-  if (!el.matches('input,textarea')) return 'is not a field that text can be put into';
+  if (el[own.isContentEditable]) return '';
+  if (!el[own.matches]('input,textarea')) return 'is not a field that text can be put into';
   if (el.readOnly) return 'is read-only';
-  if (el.localName === 'input' && ['checkbox', 'radio', 'file', 'submit', 'button', 'image', 'reset', 'hidden'].includes(el.type)) {
+  if (el[own.localName] === 'input' && ['checkbox', 'radio', 'file', 'submit', 'button', 'image', 'reset', 'hidden'].includes(el.type)) {
     return `is an input of type ${el.type}: it takes no text`;
   }
   return '';
@@ -219,11 +219,11 @@ function editable(el) {
 function hitAt(x, y) {
   let root = document, el = null;
   for (;;) {
-    const e = root.elementFromPoint(x, y);
+    const e = root[own.elementFromPoint](x, y);
     if (!e || e === el) return el;
     el = e;
-    if (!e.shadowRoot) return el;
-    root = e.shadowRoot;
+    if (!e[own.shadowRoot]) return el;
+    root = e[own.shadowRoot];
   }
 }
 
@@ -234,7 +234,7 @@ function covered(el, x, y) {
   if (inside(hit, el)) return '';
   const label = closest(hit, 'label');
   if (label && label.control === el) return '';
-  if (el.localName === 'label' && hit === el.control) return '';
+  if (el[own.localName] === 'label' && hit === el.control) return '';
   // Name what a person would call the thing in the way: the outermost element
   // that covers without holding the target.
   let top = hit;
@@ -249,7 +249,7 @@ const nextFrame = () => new Promise((done) => {
 });
 const moment = (ms) => new Promise((done) => setTimeout(done, ms));
 
-const viewport = () => ({ w: document.documentElement.clientWidth || innerWidth, h: innerHeight });
+const viewport = () => ({ w: document[own.documentElement].clientWidth || innerWidth, h: innerHeight });
 
 function bringIntoView(el, attempt) {
   const r = rectOf(el), v = viewport();
@@ -257,7 +257,7 @@ function bringIntoView(el, attempt) {
   const x = r.left + r.width / 2, y = r.top + r.height / 2;
   if (attempt === 0 && x >= 0 && y >= 0 && x < v.w && y < v.h) return;
   const block = ['center', 'center', 'end', 'start'][attempt % 4];
-  el.scrollIntoView({ block, inline: 'center', behavior: 'instant' });
+  el[own.scrollIntoView]({ block, inline: 'center', behavior: 'instant' });
 }
 
 // ready waits until the element that spec names fulfils need ({kind, visible,
@@ -283,7 +283,7 @@ async function readyNow(spec, need, ms) {
         bringIntoView(el, attempt);
         const a = rectOf(el);
         await nextFrame();
-        const b = el.isConnected ? rectOf(el) : null;
+        const b = el[own.isConnected] ? rectOf(el) : null;
         if (!a || !b) why = 'is not visible';
         else if (a.x !== b.x || a.y !== b.y || a.width !== b.width || a.height !== b.height) why = 'does not stand still';
         else {
