@@ -151,7 +151,7 @@ func (b *box) runAs(w *sandbox.Worker, in bash.RunInput) bash.RunOutput {
 	return out
 }
 
-// sh runs a command that must succeed and returns its output.
+// must runs a command that must succeed and returns its output.
 func (b *box) must(command string) string {
 	b.t.Helper()
 	out := b.run(bash.RunInput{Command: command})

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -131,5 +130,5 @@ func (e *engine) Close() error {
 	if e.cli == nil {
 		return nil
 	}
-	return errors.Join(e.cli.Close())
+	return e.cli.Close()
 }

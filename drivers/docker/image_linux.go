@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 
@@ -106,7 +107,7 @@ func skeleton(fixed []jail.Fixture) ([]byte, error) {
 			add(tar.Header{Typeflag: tar.TypeReg, Name: f.Inside, Mode: 0o644})
 		}
 	}
-	for _, name := range slices.Sorted(keys(jail.EtcFiles(jail.UID, jail.GID))) {
+	for _, name := range slices.Sorted(maps.Keys(jail.EtcFiles(jail.UID, jail.GID))) {
 		add(tar.Header{Typeflag: tar.TypeReg, Name: "/etc/" + name, Mode: 0o644})
 	}
 	errs = append(errs, w.Close())

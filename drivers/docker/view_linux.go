@@ -3,8 +3,6 @@ package docker
 import (
 	"errors"
 	"fmt"
-	"iter"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,7 +77,6 @@ func (e *engine) options(s *jail.Spec, door *gate.Door) client.ContainerCreateOp
 	tmpfs := func(size int64) string {
 		return fmt.Sprintf("rw,nosuid,nodev,exec,mode=1777,size=%d,nr_inodes=%d", size, jail.MaxFiles(size))
 	}
-	entry := gate.ProgramName
 	host := &container.HostConfig{
 		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", AutoRemove: true,
 		CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"}, ReadonlyRootfs: true,
@@ -102,7 +99,7 @@ func (e *engine) options(s *jail.Spec, door *gate.Door) client.ContainerCreateOp
 		HostConfig: host,
 		Config: &container.Config{
 			Image: e.image, User: user, Hostname: "sandbox", WorkingDir: "/", Labels: e.label,
-			Entrypoint:  append([]string{inside + "/" + entry}, jail.ConnectArgs(inside+"/"+gate.SocketName)...),
+			Entrypoint:  append([]string{inside + "/" + gate.ProgramName}, jail.ConnectArgs(inside+"/"+gate.SocketName)...),
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 		},
 	}
@@ -119,5 +116,3 @@ func isDir(path string) bool {
 	st, err := os.Stat(path)
 	return err == nil && st.IsDir()
 }
-
-func keys(m map[string]string) iter.Seq[string] { return maps.Keys(m) }

@@ -104,8 +104,7 @@ type (
 	}
 )
 
-// bundle writes the specification for s into the door's directory, beside the
-// files that name its user, and returns the bundle's directory.
+// bundle writes the specification for s, and the files that name its user, into dir.
 func (k *kernel) bundle(s *jail.Spec, door *gate.Door, dir string) error {
 	mounts := []mount{
 		{At: "/proc", Type: "proc", Source: "proc"},

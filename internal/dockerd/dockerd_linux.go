@@ -44,7 +44,7 @@ func Start(ctx context.Context) (_ *Daemon, err error) {
 	}
 	for _, name := range []string{"dockerd", "containerd", "runc"} {
 		if _, err := exec.LookPath(name); err != nil {
-			return nil, fmt.Errorf("%w: %v (apt-get install docker.io)", ErrNoEngine, err)
+			return nil, fmt.Errorf("%w: %w (apt-get install docker.io)", ErrNoEngine, err)
 		}
 	}
 	sweep()
@@ -157,7 +157,7 @@ func (d *Daemon) ready(ctx context.Context) error {
 }
 
 // Close stops the daemon with all its containers and removes everything of it:
-// processes, mounts, control groups and files.
+// processes, mounts, control groups and files. It is to be called once.
 func (d *Daemon) Close() error {
 	close(d.stop)
 	<-d.ended

@@ -44,11 +44,13 @@ func Open(dir string, program io.ReaderAt, mode os.FileMode) (*Gate, error) {
 	return &Gate{dir: dir}, nil
 }
 
-// Door is the directory of one container. It is closed by its maker.
+// Door is the directory of one container. Whoever made it closes it, also after a
+// failed [Door.Listen] or [Door.Accept]. Only Shut and Close may be called
+// concurrently.
 type Door struct {
-	Dir string // on the host
-	ln  *net.UnixListener
-	in  sync.Once
+	Dir  string // on the host
+	ln   *net.UnixListener
+	once sync.Once // empties the directory
 }
 
 // New makes a door with the program in it.
@@ -113,9 +115,9 @@ func (d *Door) Accept(ctx context.Context, alive func() error) (*os.File, error)
 	}
 }
 
-// Shut takes everything out of the directory.
+// Shut takes everything out of the directory; once is enough, and more do nothing.
 func (d *Door) Shut() {
-	d.in.Do(func() {
+	d.once.Do(func() {
 		if d.ln != nil {
 			d.ln.Close()
 		}
