@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/agentflow-go/sandbox"
@@ -35,8 +36,11 @@ var (
 	_ sandbox.Binder[*session]  = (*backend)(nil)
 )
 
-// Warmup starts a browser, or finds out that it could.
+// Warmup checks the configuration, and starts a browser or finds out that it could.
 func (b *backend) Warmup(ctx context.Context, env sandbox.Env) error {
+	if err := b.cfg.check(); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
 	b.mu.Lock()
 	b.env = env
 	b.mu.Unlock()

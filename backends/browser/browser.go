@@ -6,7 +6,8 @@ import (
 	"github.com/agentflow-go/sandbox"
 )
 
-// Tools are the typed handles of the tools.
+// Tools are the typed handles of the tools. They may be called concurrently; calls
+// in one session run one after the other.
 type Tools struct {
 	Goto         *sandbox.Tool[GotoInput, GotoOutput]
 	Back         *sandbox.Tool[TimeoutInput, PageOutput]
@@ -42,7 +43,9 @@ type Tools struct {
 	Emulate      *sandbox.Tool[EmulateInput, EmulateOutput]
 }
 
-// Register adds the backend and its tools to r. Faults are recorded in r.
+// Register adds the backend and its tools to r. Faults of the registration are
+// recorded in r; those of cfg are errors of the warmup, which is also when the
+// first browser starts. Browsers end with the sandbox's Shutdown.
 func Register(r *sandbox.Registry, cfg Config) Tools {
 	tools, _ := register(r, cfg)
 	return tools

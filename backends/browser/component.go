@@ -54,16 +54,15 @@ func fromSection(s sandbox.Section) (Config, error) {
 	if err := wire.DecodeStrict(s.Raw, &f); err != nil {
 		return Config{}, fmt.Errorf("config: %w", err)
 	}
-	check := f.SessionConfig
-	if err := check.check(); err != nil {
-		return Config{}, fmt.Errorf("config: %w", err)
-	}
 	cfg := Config{
 		Name: s.Name, Description: s.Description, Pool: s.Pool,
 		Executable: f.Executable, Args: f.Args, Remote: f.Remote, RemoteUnconfined: f.Unconfined,
 		Isolation: f.Isolation, Defaults: f.SessionConfig,
 	}
-	return cfg, cfg.check()
+	if err := cfg.check(); err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	return cfg, nil
 }
 
 // check refuses what makes no sense.
@@ -79,5 +78,5 @@ func (c Config) check() error {
 	if c.RemoteUnconfined != (c.Remote != "") {
 		return invalid("/remote_unconfined: a remote browser is not held to the confinement of this sandbox, its network policy included; set remote_unconfined to true to use one all the same, and only then")
 	}
-	return nil
+	return c.Defaults.check() // of the copy: defaults stay unsaid
 }

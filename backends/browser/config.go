@@ -14,7 +14,7 @@ import (
 type Config struct {
 	Name        string // of the backend; "": browser
 	Description string // "": a standard text
-	Pool        int    // sessions kept open ahead of demand
+	Pool        int    // sessions kept open ahead of demand; 0: none
 	MaxSessions int    // open at once; 0: no limit
 
 	Executable string   // of Chromium, a path or a name in PATH; "": the first found of the usual ones
@@ -93,8 +93,8 @@ func (c *SessionConfig) check() error {
 		return invalid("/timezone: %q; give a name of the IANA database such as Europe/Berlin", c.Timezone)
 	}
 	for k, v := range c.Headers {
-		if k == "" || http.CanonicalHeaderKey(k) == "Host" || strings.ContainsAny(k, " :\r\n\x00") || strings.ContainsAny(v, "\r\n\x00") {
-			return invalid("/headers: %q: %q is no header that can be sent", k, v)
+		if http.CanonicalHeaderKey(k) == "Host" || !sendable(k, v) {
+			return invalid("/headers: %q: %q is no header that can be sent; Host follows from the address", clip(k, 100), clip(v, 100))
 		}
 	}
 	if c.Dialogs == "" {
@@ -107,6 +107,11 @@ func (c *SessionConfig) check() error {
 		return err
 	}
 	return c.StorageState.check("/storage_state")
+}
+
+// sendable reports whether a header cannot be read as something else.
+func sendable(name, value string) bool {
+	return name != "" && !strings.ContainsAny(name, " :\r\n\x00") && !strings.ContainsAny(value, "\r\n\x00")
 }
 
 func (s *Size) check(name string) error {

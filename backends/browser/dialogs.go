@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -90,7 +91,7 @@ func (t *tab) dialogOpened(l *link, e page.EventJavascriptDialogOpening) {
 	if t.dialogRun > maxDialogs {
 		d.Answer = "open"
 		if t.dialog == nil {
-			d.Message = "(the page has opened more than 100 dialogs and is left waiting) " + d.Message
+			d.Message = fmt.Sprintf("(the page has opened more than %d dialogs and is left waiting) %s", maxDialogs, d.Message)
 			t.dialog = &openDialog{d, l, ds.add(d)}
 		}
 		t.interruptAll(&dialogError{d, true})
@@ -151,6 +152,9 @@ type DialogsOutput struct {
 }
 
 func (s *session) dialogsTool(ctx context.Context, in DialogsInput) (out DialogsOutput, err error) {
+	if err := checkSince(in.Since); err != nil {
+		return out, err
+	}
 	if in.Policy != "" {
 		if err := in.Policy.check("/policy"); err != nil {
 			return out, err

@@ -312,8 +312,8 @@ type DownloadsOutput struct {
 }
 
 func (s *session) downloadsTool(ctx context.Context, in DownloadsInput) (out DownloadsOutput, err error) {
-	if in.Since < 0 {
-		return out, invalid("/since: %d; give 0 or more", in.Since)
+	if err := checkSince(in.Since); err != nil {
+		return out, err
 	}
 	wait, err := seconds("/wait", in.Wait, 0)
 	if err != nil {

@@ -263,18 +263,3 @@ func (e *lateError) Error() string { return "the time is over (" + e.limit.Strin
 func limited(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d, &lateError{d})
 }
-
-// clip shortens s to n bytes of valid UTF-8.
-func clip(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
-		for len(s) > 0 && s[len(s)-1]&0xC0 == 0x80 { // an unfinished character
-			s = s[:len(s)-1]
-		}
-		if len(s) > 0 && s[len(s)-1] >= 0xC0 {
-			s = s[:len(s)-1]
-		}
-		s += "…"
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
-}

@@ -164,7 +164,9 @@ func (s *session) emulate(ctx context.Context, in EmulateInput) (out EmulateOutp
 	case in.ColorScheme != nil && *in.ColorScheme != "" && *in.ColorScheme != "light" && *in.ColorScheme != "dark":
 		return out, invalid("/color_scheme: %q; give light or dark", clip(*in.ColorScheme, 40))
 	}
-	if g := in.Geolocation; g != nil {
+	if in.Geolocation != nil {
+		g := *in.Geolocation // a typed call's input is the caller's
+		in.Geolocation = &g
 		if g.Latitude < -90 || g.Latitude > 90 || g.Longitude < -180 || g.Longitude > 180 {
 			return out, invalid("/geolocation: %v,%v is no place", g.Latitude, g.Longitude)
 		}

@@ -320,15 +320,15 @@ func (t *tab) onRuntime(l *link, msg *cdproto.Message) {
 		})
 	case runtime.ConsoleAPICalled.Method:
 		if e, ok := decode(runtime.ConsoleAPICalled, msg); ok {
-			t.s.consoleCalled(t, e)
+			t.s.consoleCalled(e)
 		}
 	case runtime.ExceptionThrown.Method:
 		if e, ok := decode(runtime.ExceptionThrown, msg); ok && e.ExceptionDetails != nil {
-			t.s.thrown(t, e.ExceptionDetails)
+			t.s.thrown(e.ExceptionDetails)
 		}
 	case log.EntryAdded.Method:
 		if e, ok := decode(log.EntryAdded, msg); ok && e.Entry != nil {
-			t.s.logged(t, e.Entry)
+			t.s.logged(e.Entry)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func parseKey(name string) (*kb.Key, kb.Modifier, error) {
 	rest := name
 	for {
 		head, tail, ok := strings.Cut(rest, "+")
-		if !ok || tail == "" && head == "" || head == "" {
+		if !ok || head == "" {
 			break // the key +
 		}
 		m, known := modifierKeys[head]
@@ -136,7 +136,7 @@ func strokes(k *kb.Key, mods kb.Modifier) []command {
 	var held kb.Modifier
 	var downs []*kb.Key
 	for _, n := range []string{"Control", "Alt", "Meta", "Shift"} {
-		if m := modifierKeys[n]; mods&m.bit != 0 && !k.Print || mods&m.bit != 0 && n != "Shift" {
+		if m := modifierKeys[n]; mods&m.bit != 0 && (n != "Shift" || !k.Print) {
 			held |= m.bit
 			downs = append(downs, kb.Keys[m.key])
 			event(input.DispatchKeyEventTypeKeyDown, kb.Keys[m.key], held)

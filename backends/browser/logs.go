@@ -63,7 +63,11 @@ type NetworkOutput struct {
 
 const maxText = 2000 // bytes of a message that are kept
 
-func (in LogInput) max() (int, error) {
+// check refuses what makes no sense and returns how many entries are wanted.
+func (in LogInput) check() (int, error) {
+	if err := checkSince(in.Since); err != nil {
+		return 0, err
+	}
 	if in.Max < 0 || in.Max > 1000 {
 		return 0, invalid("/max: %d; give 1 to 1000", in.Max)
 	}
@@ -74,7 +78,7 @@ func (in LogInput) max() (int, error) {
 }
 
 func (s *session) consoleTool(_ context.Context, in LogInput) (out ConsoleOutput, err error) {
-	n, err := in.max()
+	n, err := in.check()
 	if err != nil {
 		return out, err
 	}
@@ -85,7 +89,7 @@ func (s *session) consoleTool(_ context.Context, in LogInput) (out ConsoleOutput
 }
 
 func (s *session) networkTool(_ context.Context, in LogInput) (out NetworkOutput, err error) {
-	n, err := in.max()
+	n, err := in.check()
 	if err != nil {
 		return out, err
 	}
@@ -100,7 +104,7 @@ func (s *session) say(e ConsoleEntry) {
 	s.console.add(func(seq int) ConsoleEntry { e.Seq = seq; return e })
 }
 
-func (s *session) consoleCalled(_ *tab, e runtime.EventConsoleAPICalled) {
+func (s *session) consoleCalled(e runtime.EventConsoleAPICalled) {
 	var parts []string
 	for i, a := range e.Args {
 		if i == 20 {
@@ -144,11 +148,11 @@ func remoteText(o *runtime.RemoteObject) string {
 	return clip(o.Description, maxText)
 }
 
-func (s *session) thrown(_ *tab, e *runtime.ExceptionDetails) {
+func (s *session) thrown(e *runtime.ExceptionDetails) {
 	s.say(ConsoleEntry{Type: "exception", Text: exceptionText(e), URL: e.URL, Line: e.LineNumber + 1})
 }
 
-func (s *session) logged(_ *tab, e *log.Entry) {
+func (s *session) logged(e *log.Entry) {
 	s.say(ConsoleEntry{Type: string(e.Level), Text: string(e.Source) + ": " + e.Text, URL: e.URL, Line: e.LineNumber})
 }
 

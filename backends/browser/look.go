@@ -201,12 +201,10 @@ func (t *tab) childFrames(ctx context.Context, f *frame, n int) map[int]*frame {
 
 // ExtractInput is what browser:extract takes.
 type ExtractInput struct {
+	Element
 	Format   string  `json:"format,omitzero" jsonschema:"markdown (default), text or html"`
 	Readable bool    `json:"readable,omitzero" jsonschema:"only the main part of the page"`
 	MaxChars int     `json:"max_chars,omitzero" jsonschema:"default 20000"`
-	Ref      string  `json:"ref,omitzero" jsonschema:"only this element, by its reference from a snapshot"`
-	Selector string  `json:"selector,omitzero" jsonschema:"only the first element that matches this CSS selector"`
-	Frame    string  `json:"frame,omitzero" jsonschema:"of this frame: its reference (f1), name, or part of its address"`
 	Timeout  float64 `json:"timeout,omitzero" jsonschema:"seconds; default 10"`
 }
 
@@ -231,7 +229,7 @@ func (s *session) extract(ctx context.Context, in ExtractInput) (out ExtractOutp
 		return out, err
 	}
 	err = s.looking(ctx, in.Timeout, func(ctx context.Context, t *tab) error {
-		f, n, err := t.part(ctx, Element{Ref: in.Ref, Selector: in.Selector, Frame: in.Frame})
+		f, n, err := t.part(ctx, in.Element)
 		if err != nil {
 			return err
 		}
@@ -244,7 +242,7 @@ func (s *session) extract(ctx context.Context, in ExtractInput) (out ExtractOutp
 			return err
 		}
 		if a.Error != "" {
-			return a.problem(Element{Ref: in.Ref, Selector: in.Selector})
+			return a.problem(in.Element)
 		}
 		if out.Truncated = a.Truncated; in.Format == "html" {
 			out.HTML = a.Text
@@ -259,10 +257,8 @@ func (s *session) extract(ctx context.Context, in ExtractInput) (out ExtractOutp
 
 // EvaluateInput is what browser:evaluate takes.
 type EvaluateInput struct {
+	Element
 	Expression string  `json:"expression" jsonschema:"JavaScript, run as the page's own: an expression or statements, of which the last value counts; promises are awaited. With an element: a function of it, such as el => el.value"`
-	Ref        string  `json:"ref,omitzero" jsonschema:"element to call the function with, by its reference from a snapshot"`
-	Selector   string  `json:"selector,omitzero" jsonschema:"or by CSS selector"`
-	Frame      string  `json:"frame,omitzero" jsonschema:"where to run it: a frame's reference (f1), name, or part of its address"`
 	Timeout    float64 `json:"timeout,omitzero" jsonschema:"seconds; default 10"`
 }
 

@@ -85,7 +85,7 @@ key Enter
 	if got := u.eval("document.querySelector('my-card').shadowRoot.getElementById('deep').value"); got != "down" {
 		t.Errorf("the field in the shadow holds %q", got)
 	}
-	out := do(u, u.bt.Evaluate, browser.EvaluateInput{Selector: "my-card >> #deep", Expression: "el => el.value + location.pathname"})
+	out := do(u, u.bt.Evaluate, browser.EvaluateInput{Element: el("my-card >> #deep"), Expression: "el => el.value + location.pathname"})
 	if out.Result != "down/elements.html" {
 		t.Errorf("evaluate with an element = %v", out.Result)
 	}
@@ -153,7 +153,7 @@ func TestFrames(t *testing.T) {
 	do(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Ref: near}})
 	do(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Ref: far}})
 	for _, frame := range []string{"near", "?far"} {
-		if out := do(u, u.bt.Evaluate, browser.EvaluateInput{Expression: "document.title", Frame: frame}); out.Result != "pressed" {
+		if out := do(u, u.bt.Evaluate, browser.EvaluateInput{Expression: "document.title", Element: browser.Element{Frame: frame}}); out.Result != "pressed" {
 			t.Errorf("in %s the button was not pressed: %v", frame, out.Result)
 		}
 		got := do(u, u.bt.Fill, browser.FillInput{Named: browser.Named{Label: "Inside", Frame: frame}, Text: frame})
@@ -246,7 +246,14 @@ func TestExtract(t *testing.T) {
 	if got := do(u, u.bt.Extract, browser.ExtractInput{Format: "text"}).Text; !strings.Contains(got, "Imprint") || strings.Contains(got, "never shown") {
 		t.Errorf("text = %s", got)
 	}
-	if got := do(u, u.bt.Extract, browser.ExtractInput{Format: "html", Selector: "blockquote"}).HTML; got != "<blockquote><p>Quoted</p></blockquote>" {
+	if got := do(u, u.bt.Extract, browser.ExtractInput{Format: "html", Element: el("blockquote")}).HTML; got != "<blockquote><p>Quoted</p></blockquote>" {
 		t.Errorf("html = %s", got)
 	}
+	if got := do(u, u.bt.Extract, browser.ExtractInput{Format: "html", Element: browser.Element{Text: "Quoted"}}).HTML; got != "<p>Quoted</p>" {
+		t.Errorf("html of what says Quoted = %s", got)
+	}
+	if got := do(u, u.bt.Evaluate, browser.EvaluateInput{Element: browser.Element{Selector: "li", Nth: new(0)}, Expression: "el => el.textContent"}).Result; got != "one" {
+		t.Errorf("text of the first of several = %q, want one", got)
+	}
+	refused(u, u.bt.Evaluate, browser.EvaluateInput{Element: browser.Element{X: new(1.0), Y: new(1.0)}, Expression: "el => el"}, sandbox.ErrInvalidInput, "/x: this tool needs an element")
 }

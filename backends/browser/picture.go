@@ -11,7 +11,6 @@ import (
 	"math"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/chromedp/cdproto/page"
@@ -155,9 +154,6 @@ func (t *tab) elementClip(ctx context.Context, e Element) (*page.Viewport, error
 	return &page.Viewport{X: b.X, Y: b.Y, Width: b.W, Height: b.H, Scale: 1}, nil
 }
 
-// fileNumber numbers the files of a session, so that their names differ.
-type fileNumber struct{ n atomic.Int64 }
-
 // keep writes a file into the workspace, under the path that the caller gives or
 // one of its own.
 func (s *session) keep(path, stem, suffix string, data []byte) (string, error) {
@@ -166,7 +162,7 @@ func (s *session) keep(path, stem, suffix string, data []byte) (string, error) {
 		return "", err
 	}
 	if path == "" {
-		path = fmt.Sprintf("%s-%s-%d.%s", stem, time.Now().UTC().Format("20060102-150405"), s.files.n.Add(1), suffix)
+		path = fmt.Sprintf("%s-%s-%d.%s", stem, time.Now().UTC().Format("20060102-150405"), s.files.Add(1), suffix)
 	}
 	info, err := files.WriteFile(path, bytes.NewReader(data), sandbox.CreateOptions{Parents: true})
 	return info.Path, err

@@ -53,6 +53,9 @@ func browserURL(ctx context.Context, raw string) (string, error) {
 		return "", err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answers %s; give the address of a Chromium that was started with --remote-debugging-port", u, resp.Status)
+	}
 	var version struct {
 		URL string `json:"webSocketDebuggerUrl"`
 	}
@@ -60,7 +63,7 @@ func browserURL(ctx context.Context, raw string) (string, error) {
 		return "", fmt.Errorf("%s: %w", u, err)
 	}
 	if version.URL == "" {
-		return "", fmt.Errorf("%s names no webSocketDebuggerUrl", u)
+		return "", fmt.Errorf("%s names no webSocketDebuggerUrl; give the address of a Chromium that was started with --remote-debugging-port", u)
 	}
 	return version.URL, nil
 }

@@ -2,6 +2,14 @@ package browser
 
 import "sync"
 
+// checkSince refuses numbers that no entry has and none comes after.
+func checkSince(n int) error {
+	if n < 0 {
+		return invalid("/since: %d; give 0 or more", n)
+	}
+	return nil
+}
+
 // ring keeps the last max entries, each with a number that grows by one.
 type ring[T any] struct {
 	max int
@@ -39,11 +47,10 @@ func (r *ring[T]) edit(seq int, change func(*T)) {
 func (r *ring[T]) since(seq, limit int, keep func(T) bool) (list []T, next, dropped int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	first := r.last - len(r.all) + 1
+	first, seq := r.last-len(r.all)+1, min(seq, r.last)
 	if seq+1 < first {
 		dropped = first - seq - 1
 	}
-	seq = min(seq, r.last)
 	next, list = max(seq, first-1), []T{}
 	for i, e := range r.all {
 		n := first + i

@@ -3,8 +3,8 @@ package browser
 import (
 	"context"
 	"encoding/base64"
+	"maps"
 	"sort"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -184,7 +184,7 @@ func (s *session) route(ctx context.Context, in RouteInput) (RoutesOutput, error
 			in.Answer.ContentType = "text/plain; charset=utf-8"
 		}
 		if in.Answer.Status < 100 || in.Answer.Status > 599 {
-			return RoutesOutput{}, invalid("/answer/status: %s; give 100 to 599", strconv.Itoa(c.Status))
+			return RoutesOutput{}, invalid("/answer/status: %d; give 100 to 599", c.Status)
 		}
 		if _, err := base64.StdEncoding.DecodeString(c.Body); c.Base64 && err != nil {
 			return RoutesOutput{}, invalid("/answer/body: %w", err)
@@ -193,8 +193,8 @@ func (s *session) route(ctx context.Context, in RouteInput) (RoutesOutput, error
 			return RoutesOutput{}, sandbox.Errorf(sandbox.ErrTooLarge, "/answer/body: %d bytes; at most %d", len(c.Body), 8<<20)
 		}
 		for k, v := range c.Headers {
-			if k == "" || strings.ContainsAny(k, " :\r\n\x00") || strings.ContainsAny(v, "\r\n\x00") {
-				return RoutesOutput{}, invalid("/answer/headers: %q: %q is no header that can be sent", k, v)
+			if !sendable(k, v) {
+				return RoutesOutput{}, invalid("/answer/headers: %q: %q is no header that can be sent", clip(k, 100), clip(v, 100))
 			}
 		}
 	}
@@ -203,23 +203,24 @@ func (s *session) route(ctx context.Context, in RouteInput) (RoutesOutput, error
 			r.routed = nil
 			return nil
 		}
-		if r.routed == nil {
-			r.routed = map[string]*Answer{}
-		}
+		routed := map[string]*Answer{}
+		maps.Copy(routed, r.routed)
 		for _, p := range in.Patterns {
-			delete(r.routed, p)
+			delete(routed, p)
 			if in.Answer != nil {
-				r.routed[p] = in.Answer
+				routed[p] = in.Answer
 			}
 		}
-		if len(r.routed) > maxPatterns {
+		if len(routed) > maxPatterns {
 			return invalid("/patterns: with those that are there already more than %d", maxPatterns)
 		}
+		r.routed = routed
 		return nil
 	})
 }
 
-// reroute changes the routes and tells all pages.
+// reroute changes the routes and tells all pages. A change that returns an error
+// must have changed nothing.
 func (s *session) reroute(ctx context.Context, change func(*routes) error) (out RoutesOutput, err error) {
 	r := &s.routes
 	r.mu.Lock()

@@ -68,7 +68,7 @@ func (t *tab) evaluate(ctx context.Context, in EvaluateInput) ([]byte, error) {
 		}
 		return r.Value, nil
 	}
-	if in.Ref == "" && in.Selector == "" {
+	if !in.given() {
 		f, err := t.findFrame(in.Frame)
 		if err != nil {
 			return nil, err
@@ -97,7 +97,7 @@ func (t *tab) evaluate(ctx context.Context, in EvaluateInput) ([]byte, error) {
 		}
 		return result(ev.Result, ev.ExceptionDetails, err)
 	}
-	at, err := t.locate(ctx, Element{Ref: in.Ref, Selector: in.Selector, Frame: in.Frame}, need{}, "")
+	at, err := t.locate(ctx, in.Element, need{}, "")
 	if err != nil {
 		return nil, err
 	}

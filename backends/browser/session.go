@@ -42,8 +42,8 @@ type session struct {
 	network   ring[NetworkEntry]
 	dialogs   dialogs
 	routes    routes
-	files     fileNumber
-	uploads   int // directories made for them; guarded by downloads.mu
+	files     atomic.Int64 // written by keep, numbered so that their names differ
+	uploads   int          // directories made for them; guarded by downloads.mu
 
 	mu       sync.Mutex // guards the rest
 	tabs     []*tab     // in the order of their opening

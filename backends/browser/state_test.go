@@ -3,6 +3,7 @@ package browser_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -168,7 +169,7 @@ func TestRoutes(t *testing.T) {
 	// In a tab opened later, and in a frame of another site.
 	do(u, u.bt.Tabs, browser.TabsInput{Action: "new", URL: u.b.site.url + "/frame?url=" + u.b.site.other + "/inner.html"})
 	do(u, u.bt.WaitFor, browser.WaitInput{Text: "I am"})
-	if got := do(u, u.bt.Evaluate, browser.EvaluateInput{Expression: "(" + get + ")('/api/1')", Frame: "inner.html"}).Result; got != `201 b {"from": "route"}` {
+	if got := do(u, u.bt.Evaluate, browser.EvaluateInput{Expression: "(" + get + ")('/api/1')", Element: browser.Element{Frame: "inner.html"}}).Result; got != `201 b {"from": "route"}` {
 		t.Errorf("routed in a frame: %v", got)
 	}
 	do(u, u.bt.Route, browser.RouteInput{Patterns: []string{}})
@@ -179,6 +180,32 @@ func TestRoutes(t *testing.T) {
 	refused(u, u.bt.Route, browser.RouteInput{Patterns: []string{"x"}, Answer: &browser.Answer{Status: 99}}, sandbox.ErrInvalidInput, "/answer/status")
 	refused(u, u.bt.Route, browser.RouteInput{Patterns: []string{"x"}, Answer: &browser.Answer{Headers: map[string]string{"a": "b\r\nc: d"}}}, sandbox.ErrInvalidInput, "/answer/headers")
 	refused(u, u.bt.Block, browser.BlockInput{Patterns: []string{""}}, sandbox.ErrInvalidInput, "/patterns/0")
+}
+
+func TestRoutesThatAreRefusedChangeNothing(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "")
+	patterns := make([]string, 200)
+	for i := range patterns {
+		patterns[i] = fmt.Sprintf("*/%03d", i)
+	}
+	do(u, u.bt.Route, browser.RouteInput{Patterns: patterns, Answer: &browser.Answer{}})
+	refused(u, u.bt.Route, browser.RouteInput{Patterns: []string{"*/one-more"}, Answer: &browser.Answer{}}, sandbox.ErrInvalidInput, "more than 200")
+	out := do(u, u.bt.Block, browser.BlockInput{Patterns: []string{"*.png"}})
+	if diff := cmp.Diff(patterns, out.Routed); diff != "" {
+		t.Errorf("routed (-want +got):\n%s", diff)
+	}
+}
+
+func TestListsBeginAtAnEntry(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "")
+	refused(u, u.bt.Console, browser.LogInput{Since: -1}, sandbox.ErrInvalidInput, "/since: -1; give 0 or more")
+	refused(u, u.bt.Dialogs, browser.DialogsInput{Since: -1}, sandbox.ErrInvalidInput, "/since: -1; give 0 or more")
+	refused(u, u.bt.Downloads, browser.DownloadsInput{Since: -1}, sandbox.ErrInvalidInput, "/since: -1; give 0 or more")
+	if out := do(u, u.bt.Console, browser.LogInput{Since: math.MaxInt}); len(out.Messages) > 0 || out.Dropped != 0 {
+		t.Errorf("console beyond the last message = %+v, want nothing, and nothing dropped", out)
+	}
 }
 
 func TestEmulate(t *testing.T) {

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"sync"
 
 	"github.com/chromedp/cdproto/page"
 
@@ -105,13 +106,12 @@ func (s *session) listTabs(ctx context.Context) (out TabsOutput) {
 	out.Refused = s.refused
 	s.mu.Unlock()
 	out.Tabs = make([]Tab, len(tabs))
-	titles := make(chan struct{}, len(tabs))
+	var titles sync.WaitGroup
 	for i, t := range tabs {
 		t.mu.Lock()
 		out.Tabs[i] = Tab{Index: i, URL: t.frames[t.main].url, Active: t == active, Crashed: t.crashed}
 		t.mu.Unlock()
-		go func() {
-			defer func() { titles <- struct{}{} }()
+		titles.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, titleTimeout)
 			defer cancel()
 			if t.await(ctx) == nil {
@@ -119,10 +119,8 @@ func (s *session) listTabs(ctx context.Context) (out TabsOutput) {
 				out.Tabs[i].Title = t.title(ctx)
 				done()
 			}
-		}()
+		})
 	}
-	for range tabs {
-		<-titles
-	}
+	titles.Wait()
 	return out
 }

@@ -108,7 +108,7 @@ func buy(ctx context.Context, sb *sandbox.Sandbox, br browser.Tools, url string)
 	}
 	_, err = br.Goto.Call(ctx, w, browser.GotoInput{URL: "http://example.com/"})
 	if !errors.Is(err, sandbox.ErrDenied) {
-		return fmt.Errorf("a host that is not listed: %w", err)
+		return fmt.Errorf("goto a host that is not listed = %v, want it denied", err)
 	}
 	fmt.Println(err)
 	return nil
