@@ -186,14 +186,15 @@ func TestEndOfTheProgram(t *testing.T) {
 		}
 		cmd.Wait()
 		// The kernel ends them, each in its time.
-		deadline := time.Now().Add(20 * time.Second)
+		soon, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
 		for _, pid := range all {
 			for exists(pid) {
-				if time.Now().After(deadline) {
+				if soon.Err() != nil {
 					t.Errorf("%s: process %d is left", how, pid)
 					break
 				}
-				exec.CommandContext(t.Context(), "tail", "--pid", strconv.Itoa(pid), "-f", "/dev/null").Run()
+				exec.CommandContext(soon, "tail", "--pid", strconv.Itoa(pid), "-f", "/dev/null").Run()
 			}
 		}
 		// What is left is the data directory of a killed program, which the next

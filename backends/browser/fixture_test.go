@@ -34,14 +34,13 @@ type site struct {
 	running atomic.Pointer[chan struct{}] // told of each request of /running
 }
 
-// env is what the tests of this package share: one sandbox with one browser, and
+// shared is what the tests of this package share: one sandbox with one browser, and
 // one web server.
 type shared struct {
 	sb     *sandbox.Sandbox
 	tools  browser.Tools
 	faults browser.Faults
 	site   *site
-	end    []func()
 }
 
 var (
@@ -56,8 +55,9 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	if sharedBox != nil {
-		for i := len(sharedBox.end) - 1; i >= 0; i-- {
-			sharedBox.end[i]()
+		if err := sharedBox.sb.Shutdown(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "shut the shared sandbox down:", err)
+			code = 1
 		}
 	}
 	os.Exit(code)
@@ -74,7 +74,6 @@ func box(t testing.TB) *shared {
 	sharedOnce.Do(func() {
 		s := &shared{site: newSite()}
 		s.sb, s.tools, s.faults = newSandbox(t, browser.Config{}, policy)
-		s.end = append(s.end, func() { s.sb.Shutdown(context.Background()) })
 		sharedBox = s
 	})
 	if sharedBox == nil {
@@ -162,11 +161,7 @@ func do[In, Out any](u *user, tool *sandbox.Tool[In, Out], in In) Out {
 	u.t.Helper()
 	ctx, cancel := context.WithTimeout(u.t.Context(), 60*time.Second)
 	defer cancel()
-	t0 := time.Now()
 	out, err := tool.Call(ctx, u.w, in)
-	if os.Getenv("BROWSER_TIMES") != "" {
-		u.t.Logf("%v %s %s", time.Since(t0), tool.Name(), short(in))
-	}
 	if err != nil {
 		u.t.Fatalf("%s %s: %v", tool.Name(), short(in), err)
 	}
