@@ -28,7 +28,8 @@ type Confinement struct {
 // SOCKS5, which the programs' environment names (HTTP_PROXY and its kin).
 // Programs that know of no proxy have no network.
 type Egress struct {
-	// Allow lists what may be reached; empty: nothing. A pattern is
+	// Allow lists what may be reached; empty: nothing. In a session's confinement
+	// nil is the sandbox's list, and []string{} nothing. A pattern is
 	//
 	//	example.com, example.com:443, example.com:80,443   a name, its ports
 	//	*.example.com                the names below it, not itself
@@ -66,7 +67,7 @@ type Dial struct {
 // mkfs.ext4. It is the sandbox's to set; sessions cannot narrow it.
 type Limits struct {
 	CPU       float64 // processors, all processes of the worker together; default none
-	Memory    int64   // bytes, all processes of the worker together; default 2 GiB
+	Memory    int64   // bytes, all processes of the worker together; at least 16 MiB; default 2 GiB
 	Workspace int64   // bytes in the worker's directory; default none; see below
 	Output    int64   // bytes of output that a result carries
 	Processes int     // and threads, all of the worker at once; default 256

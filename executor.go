@@ -23,7 +23,8 @@ type Executor interface {
 	// request order.
 	ExecuteBatch(ctx context.Context, reqs []Request, o BatchOptions) BatchResponse
 	// CreateSession opens the worker's explicit session in a backend, or
-	// returns the existing one unchanged with Existing set.
+	// returns the existing one unchanged with Existing set. A Confinement that
+	// the existing one is not under is ErrConflict.
 	CreateSession(ctx context.Context, worker, backend string, o SessionOptions) (SessionInfo, error)
 	// DestroySession cancels what runs in the worker's explicit session and
 	// closes it. Without such a session the error is ErrNotInitialized.
@@ -161,10 +162,20 @@ func (b BatchResponse) join() error {
 
 // SessionOptions configures one session.
 type SessionOptions struct {
-	Config      json.RawMessage // JSON object laid over the backend's defaults, key by key; nil: the defaults
-	Confinement *Confinement    // narrows the sandbox's; nil: the sandbox's
-	Name        string          // custom part of the session's name
-	TTL         time.Duration   // idle time; 0: Options.SessionTTL; negative: never expires
+	// Config is a JSON object laid over the backend's defaults, key by key; nil:
+	// the defaults. A session that exists keeps the one it has: as in AgentFlow's
+	// protocol, whose clients send it each time, another is accepted and ignored.
+	// So are Name and TTL.
+	Config json.RawMessage
+	// Confinement narrows the sandbox's; nil: the sandbox's, or that of the session
+	// that exists. What is left at its zero value is the sandbox's: a nil
+	// Egress.Allow is its list, an empty one that is not nil is no network. One
+	// that would widen the sandbox's is ErrDenied. One that differs from what the
+	// existing session has is ErrConflict, and so is an Egress.Check, since
+	// functions cannot be compared: destroy the session first.
+	Confinement *Confinement
+	Name        string        // custom part of the session's name
+	TTL         time.Duration // idle time; 0: Options.SessionTTL; negative: never expires
 	// Compatible accepts a backend name that is not registered: the session
 	// then holds nothing. Callers of the wire protocol create sessions for
 	// groups of stateless tools too.

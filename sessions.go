@@ -20,6 +20,10 @@ func (sb *Sandbox) CreateSession(ctx context.Context, worker, backend string, o 
 	if err != nil {
 		return SessionInfo{}, err
 	}
+	conf, err := narrow(sb.opts.Confine, o.Confinement)
+	if err != nil {
+		return SessionInfo{}, err
+	}
 	if err := sb.warmBackend(ctx, b); err != nil {
 		return SessionInfo{}, err
 	}
@@ -36,8 +40,11 @@ func (sb *Sandbox) CreateSession(ctx context.Context, worker, backend string, o 
 		case s != nil && s.expired(time.Now()):
 			s.expire()
 		case s != nil:
-			info := s.info()
+			info, err := s.info(), s.keeps(o.Confinement, conf)
 			ws.mu.Unlock()
+			if err != nil {
+				return SessionInfo{}, err
+			}
 			info.Existing = true
 			return info, nil
 		}

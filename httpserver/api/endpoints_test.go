@@ -95,6 +95,13 @@ func TestEnvelopeEndpoints(t *testing.T) {
 
 		{"create, exists", "/session/create", "", `{"worker_id":"w","resource_type":"fake"}`, 200,
 			`{"code":0,"data":{"status":"exists","session_status":"active","session_id":"*","session_name":"fake_w_001_my-vm","resource_type":"fake"},"meta":{"tool":"session:create","resource_type":"session","session_id":"*"},"session_id":"*","session_name":"fake_w_001_my-vm"}`},
+		{"create, exists with another policy", "/session/create", "", `{"worker_id":"w","resource_type":"fake","confinement":{"limits":{"processes":3}}}`, 409,
+			`{"code":4012,"data":{"session_id":"*","resource_type":"fake","session_status":"error","error":"*"}}`},
+		{"create, exists and no level", "/session/create", "", `{"worker_id":"w","resource_type":"fake","session_config":{"confinement":{"level":"nonsense"}}}`, 400, `{"code":4000}`},
+		{"init, exists with another policy", "/init/resource", "", `{"worker_id":"w","resource_type":"fake","init_config":{"confinement":{"limits":{"processes":3}}}}`, 409, `{"code":4012}`},
+		{"init batch, exists with another policy", "/init/batch", "", `{"worker_id":"w","resource_configs":{"fake":{"confinement":{"egress":{"allow":["example.com:443"]}}}}}`, 500,
+			`{"code":5009,"data":{"results":{"fake":{"status":"error","error":"*"}},"success_count":0}}`},
+		{"create, bad ttl", "/session/create", "", `{"worker_id":"x","resource_type":"fake","ttl":-7}`, 422, `{"code":4000}`},
 		{"create, init fails", "/session/create", "", `{"worker_id":"x","resource_type":"fake","session_config":{"fail":"no disk"}}`, 500,
 			`{"code":4007,"message":"Session creation failed","data":{"session_status":"error","error":"no disk","resource_type":"fake"}}`},
 		{"create, nothing given", "/session/create", "", `{"worker_id":""}`, 400, `{"code":4002,"message":"worker_id and resource_type required","data":{"worker_id":"","resource_type":null}}`},

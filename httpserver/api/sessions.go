@@ -160,8 +160,12 @@ func (f *fields) ttl() time.Duration {
 		return ms
 	}
 	if raw := f.get("ttl"); raw != nil {
-		if v, ok := asNumber(raw); ok && v < 0 {
+		switch v, ok := asNumber(raw); {
+		case ok && v == -1:
 			return -1
+		case ok && v < 0:
+			f.fault(sandbox.ErrInvalidInput, "ensure this value is greater than or equal to 0, or -1 for ever", "value_error.number.not_ge", "ttl")
+			return 0
 		}
 	}
 	return f.seconds("ttl")

@@ -84,6 +84,7 @@ func TestConfinementOfASession(t *testing.T) {
 		{"beside the configuration", `{"session_config":{"a":1},"confinement":` + policy + `}`, `{"a":1}`, want, false},
 		{"inside the configuration", `{"session_config":{"a":1,"confinement":` + policy + `}}`, `{"a":1}`, want, false},
 		{"alone inside", `{"session_config":{"confinement":` + policy + `}}`, "", want, false},
+		{"no network", `{"confinement":{"egress":{"allow":[]}}}`, "", &sandbox.Confinement{Egress: sandbox.Egress{Allow: []string{}}}, false},
 		{"unknown limit", `{"confinement":{"limits":{"ram":1}}}`, "", nil, true},
 		{"size that overflows", `{"confinement":{"limits":{"memory":"9999999999999GiB"}}}`, "", nil, true},
 		{"no object", `{"confinement":[]}`, "", nil, true},
@@ -118,6 +119,16 @@ func TestConversionsOfPydantic(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("timeout %s: %v, want %v", in, got, want)
+		}
+	}
+	for in, want := range map[string]time.Duration{`-1`: -1, `"-1"`: -1, `0`: 0, `7`: 7 * time.Second, `-7`: -2, `-0.5`: -2, `true`: -2} {
+		f, _ := parseBody([]byte(`{"ttl":` + in + `}`))
+		got := f.ttl()
+		if f.refused() != nil {
+			got = -2
+		}
+		if got != want {
+			t.Errorf("ttl %s: %d, want %d (-2: refused)", in, got, want)
 		}
 	}
 	for in, want := range map[string]time.Duration{

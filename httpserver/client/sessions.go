@@ -59,13 +59,13 @@ type createBody struct {
 
 type confinementView struct {
 	Level         string     `json:"level,omitempty"`
-	AllowDegraded []string   `json:"allow_degraded,omitempty"`
+	AllowDegraded []string   `json:"allow_degraded,omitzero"` // nil inherits, empty does not
 	Egress        egressView `json:"egress"`
 	Limits        limitsView `json:"limits"`
 }
 
 type egressView struct {
-	Allow []string `json:"allow,omitempty"`
+	Allow []string `json:"allow,omitzero"` // nil inherits, empty does not
 }
 
 type limitsView struct {
