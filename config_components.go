@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/agentflow-go/sandbox/internal/expand"
+	"github.com/agentflow-go/sandbox/internal/jail"
 	"github.com/agentflow-go/sandbox/internal/nearest"
+	"github.com/agentflow-go/sandbox/internal/wire"
 )
 
 // Options returns the options that the configuration stands for, with a
@@ -121,6 +123,9 @@ func probe(ctx context.Context, o Options) []Problem {
 
 func probeConfinement(ctx context.Context, sb *Sandbox) []Problem {
 	if err := sb.Probe(ctx); err != nil {
+		if pe, ok := errors.AsType[*jail.PolicyError](err); ok {
+			return []Problem{limitProblem(pe)}
+		}
 		return []Problem{{Key: "confinement", Text: err.Error()}}
 	}
 	st, err := sb.Status(ctx)
@@ -131,16 +136,37 @@ func probeConfinement(ctx context.Context, sb *Sandbox) []Problem {
 		return []Problem{{Key: "confinement.level", Warning: true,
 			Text: "nothing is confined: what workers run can do all that this program can", Remedy: "use auto"}}
 	}
+	return unenforcedProblems(st.Unenforced, sb.opts.Confine.Limits)
+}
+
+// unenforcedProblems are the warnings of what a host does not enforce.
+func unenforcedProblems(unenforced []string, l Limits) []Problem {
 	var problems []Problem
-	for _, u := range st.Unenforced {
+	for _, u := range unenforced {
 		limit, why, _ := strings.Cut(u, ": ")
+		set := slices.ContainsFunc(l.list(), func(n namedLimit) bool { return n.name == limit && n.value > 0 })
 		p := Problem{Key: "confinement.limits." + limit, Warning: true, Text: "its default is not enforced on this host: " + why}
-		if degradation(limit) != "" {
+		switch {
+		case degradation(limit) != "":
 			p.Key, p.Text = "confinement", u
+		case set:
+			p.Text = "is not enforced on this host: " + why
+		case limit == "workspace": // which has no default
+			continue
 		}
 		problems = append(problems, p)
 	}
 	return problems
+}
+
+// limitProblem puts what the host cannot enforce into the words of the file.
+func limitProblem(e *jail.PolicyError) Problem {
+	p := Problem{Key: "confinement." + e.Limit, Text: "cannot be enforced on this host: " + e.Reason, Remedy: e.Remedy}
+	if slices.Contains(strings.Split(limitNames, ", "), e.Limit) {
+		p.Key = "confinement.limits." + e.Limit
+		p.Remedy = fmt.Sprintf("leave it out for best effort, or name %q in confinement.allow_degraded to run without it", e.Limit)
+	}
+	return p
 }
 
 // checkParent looks at where a directory that does not exist would be made.
@@ -181,7 +207,7 @@ func (c *Config) build(known []Component) (Options, []configUse, []Problem) {
 		key := expand.Key(u.entry.path...)
 		before := o.Registry.toolCount()
 		if err := u.component.Register(o.Registry, u.entry.section); err != nil {
-			problems = append(problems, Problem{Key: key, Text: err.Error()})
+			problems = append(problems, u.entry.refused(err))
 			continue
 		}
 		registered = append(registered, u)
@@ -194,6 +220,21 @@ func (c *Config) build(known []Component) (Options, []configUse, []Problem) {
 		problems = append(problems, Problem{Text: err.Error()})
 	}
 	return o, registered, problems
+}
+
+// refused is the problem of a component that does not take its settings, at the
+// setting if the component says which.
+func (e configEntry) refused(err error) Problem {
+	p := Problem{Key: expand.Key(e.path...), Text: err.Error()}
+	fe, ok := errors.AsType[*wire.FieldError](err)
+	if !ok || e.kind != KindResource || !strings.HasPrefix(fe.Pointer, "/") {
+		return p
+	}
+	if text, ok := strings.CutPrefix(p.Text, "config: "+fe.Pointer); ok {
+		p.Key = expand.Key(append(child(e.path, "config"), strings.Split(fe.Pointer[1:], "/")...)...)
+		p.Text = strings.TrimLeft(text, ": ")
+	}
+	return p
 }
 
 // buildDrivers makes the drivers that known has.

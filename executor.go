@@ -203,6 +203,7 @@ type SessionStatus string
 const (
 	SessionOpening SessionStatus = "initializing" // Open is running
 	SessionActive  SessionStatus = "active"
+	SessionEnded   SessionStatus = "ended" // what DestroySession returns
 )
 
 // ToolFilter selects tools of a listing.

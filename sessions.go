@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/agentflow-go/sandbox/internal/nearest"
@@ -79,8 +80,16 @@ func (sb *Sandbox) backend(name string, compatible bool) (*backendEntry, error) 
 		b.warm.Store(true)
 		return b, nil
 	}
-	e := Errorf(ErrNotInitialized, "no backend %q is registered", name)
-	e.Data = map[string]any{"resource_type": name, "did_you_mean": nearest.Names(name, names, 3)}
+	near := nearest.Names(name, names, 3)
+	hint := "there is none"
+	switch {
+	case len(near) > 0:
+		hint = "did you mean " + near[0] + "?"
+	case len(names) > 0:
+		hint = "there are " + strings.Join(names, ", ")
+	}
+	e := Errorf(ErrNotInitialized, "no backend %q is registered: %s", name, hint)
+	e.Data = map[string]any{"resource_type": name, "did_you_mean": near}
 	return nil, e
 }
 
@@ -115,6 +124,7 @@ func (sb *Sandbox) DestroySession(ctx context.Context, worker, backend string) (
 		return SessionInfo{}, err
 	}
 	info := s.info()
+	info.Status = SessionEnded
 	s.end(&Error{Code: ErrCancelled, Message: "session " + s.id + " was destroyed", Session: s.id})
 	s.ws.mu.Unlock()
 	if err := sb.waitFor(ctx, func() error { return sb.finishSession(ctx, s) }); err != nil {

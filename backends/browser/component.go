@@ -2,7 +2,9 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/internal/wire"
@@ -52,6 +54,9 @@ func Component() sandbox.Component {
 func fromSection(s sandbox.Section) (Config, error) {
 	var f fileConfig
 	if err := wire.DecodeStrict(s.Raw, &f); err != nil {
+		if fe, ok := errors.AsType[*wire.FieldError](err); ok { // the decoder names the embedded struct too
+			fe.Pointer = strings.TrimPrefix(fe.Pointer, "/SessionConfig")
+		}
 		return Config{}, fmt.Errorf("config: %w", err)
 	}
 	cfg := Config{

@@ -244,7 +244,7 @@ func TestPlainEndpoints(t *testing.T) {
 		{"ready", "GET", "/ready", "", 200, `{"status":"ready","tools_count":12,"active_workers":1,"total_sessions":1}`},
 		{"one tool", "GET", "/api/v1/tools/fake:incr/schema /tools/incr/schema", "", 200,
 			`{"name":"incr","full_name":"fake:incr","resource_type":"fake","stateless":false,"description":"Counts.","parameters":[{"name":"by","type":"integer","description":"how much to add","required":false}],"input_schema":{"type":"object"}}`},
-		{"no variant of a name", "GET", "/api/v1/tools/fake-incr/schema /tools/fake_incr/schema", "", 404, `{"status":"error","message":"*"}`},
+		{"variants of a name", "GET", "/api/v1/tools/fake-incr/schema /tools/fake_incr/schema", "", 200, `{"full_name":"fake:incr"}`},
 		{"unknown tool", "GET", "/api/v1/tools/a:b/schema /tools/a:b/schema", "", 404, `{"status":"error","message":"Tool not found: a:b"}`},
 		{"ambiguous tool", "GET", "/api/v1/tools/search/schema", "", 404, `{"status":"error","message":"Tool not found: search"}`},
 		{"flag that is none", "GET", "/api/v1/tools?include_hidden=maybe /tools?include_hidden=", "", 422, `{"code":4004,"detail":[{"loc":["query","include_hidden"]}]}`},
@@ -333,7 +333,7 @@ func TestSessionLife(t *testing.T) {
 	}{
 		{"/session/create", `{"worker_id":"w3/..$ x","resource_type":"fake","custom_name":"--my vm!__"}`, 200,
 			`{"data":{"session_name":"fake_w3-----x_001_my-vm","session_status":"active","error":null,"compatibility_mode":"absent","status":"absent"},"session_name":"fake_w3-----x_001_my-vm"}`},
-		{"/session/destroy", `{"worker_id":"w3/..$ x","resource_type":"fake"}`, 200, `{"data":{"message":"Session destroyed for fake","session_name":"fake_w3-----x_001_my-vm"}}`},
+		{"/session/destroy", `{"worker_id":"w3/..$ x","resource_type":"fake"}`, 200, `{"data":{"message":"Session destroyed for fake","session_name":"fake_w3-----x_001_my-vm"},"meta":{"ran":true,"session":{"status":"ended"}}}`},
 		{"/session/create", `{"worker_id":"w3/..$ x","resource_type":"fake","ttl":-1}`, 200, `{"session_name":"fake_w3-----x_002"}`},
 		{"/session/list", `{"worker_id":"w3/..$ x"}`, 200, `{"data":{"sessions":[{"expires_at":null}]}}`},
 		{"/worker/disconnect", `{"worker_id":"w3/..$ x"}`, 200, `{"data":{"sessions_cleaned":1}}`},

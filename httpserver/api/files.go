@@ -95,9 +95,40 @@ func getFile(ctx context.Context, q *request) reply {
 	h.Set("X-File-Path", url.PathEscape(info.Path))
 	h.Set("X-File-Mode", fmt.Sprintf("%04o", info.Mode.Perm()))
 	q.sent = true
-	http.ServeContent(newPatientWriter(q.w), q.r, "", info.Modified, f)
-	return reply{sent: true}
+	w := &rangeWriter{ResponseWriter: newPatientWriter(q.w)}
+	http.ServeContent(w, q.r, "", info.Modified, f)
+	if !w.refused {
+		return reply{sent: true}
+	}
+	q.sent = false
+	h.Del("Content-Disposition") // what comes is no file
+	r := refusal(sandbox.ErrInvalidInput, fmt.Sprintf("no part of the file is in the range %q: it has %d bytes", q.r.Header.Get("Range"), info.Size))
+	r.status = http.StatusRequestedRangeNotSatisfiable
+	return *r
 }
+
+// rangeWriter keeps the answer to a range outside the file, which is plain
+// text, from being sent.
+type rangeWriter struct {
+	http.ResponseWriter
+	refused bool
+}
+
+func (w *rangeWriter) WriteHeader(status int) {
+	if w.refused = status == http.StatusRequestedRangeNotSatisfiable; !w.refused {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *rangeWriter) Write(b []byte) (int, error) {
+	if w.refused {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *rangeWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // attachment names a file for who saves it.
 func attachment(p string) string {

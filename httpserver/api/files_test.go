@@ -41,6 +41,7 @@ func TestFiles(t *testing.T) {
 	}{
 		{"GET", base + "a.txt", "", nil, 404, `"code":4006`},
 		{"PUT", base + "dir/a.txt", "hello world", nil, 200, `"path":"dir/a.txt","size":11`},
+		{"PUT", base + "ran.txt", "x", nil, 200, `"ran":true`},
 		{"GET", base + "dir/a.txt", "", nil, 200, "hello world"},
 		{"GET", "/files/w1/dir/a.txt", "", nil, 200, "hello world"},
 		{"GET", base + "workspace/dir/a.txt", "", nil, 404, ""},
@@ -48,7 +49,7 @@ func TestFiles(t *testing.T) {
 		{"GET", base + "dir%2Fa.txt", "", nil, 200, "hello world"},
 		{"GET", base + "dir/a.txt", "", []string{"Range: bytes=6-"}, 206, "world"},
 		{"GET", base + "dir/a.txt", "", []string{"Range: bytes=0-4"}, 206, "hello"},
-		{"GET", base + "dir/a.txt", "", []string{"Range: bytes=99-"}, 416, ""},
+		{"GET", base + "dir/a.txt", "", []string{"Range: bytes=99-"}, 416, `"code":4000,"message":"no part of the file is in the range \"bytes=99-\": it has 11 bytes"`},
 		{"HEAD", base + "dir/a.txt", "", nil, 200, ""},
 		{"PUT", base + "dir/a.txt", "x", []string{"If-None-Match: *"}, 412, `"code":4012`},
 		{"PUT", base + "dir/a.txt", "x", []string{`If-Match: "wrong"`}, 412, `"code":4012`},
@@ -82,7 +83,10 @@ func TestFiles(t *testing.T) {
 		if status != c.status || !strings.Contains(body, c.want) || c.status == 200 && c.method == "GET" && body != c.want {
 			t.Errorf("%d: %s %s %v = %d %s, want %d with %s", i, c.method, c.path, c.header, status, body, c.status, c.want)
 		}
-		if header.Get("X-Content-Type-Options") != "nosniff" && status != http.StatusRequestedRangeNotSatisfiable {
+		if status == http.StatusRequestedRangeNotSatisfiable && (header.Get("Content-Type") != "application/json" || header.Get("Content-Range") != "bytes */11") {
+			t.Errorf("%d: %s %s: %v, want JSON, and the file's size", i, c.method, c.path, header)
+		}
+		if header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%d: %s %s: no nosniff among %v", i, c.method, c.path, header)
 		}
 	}

@@ -96,9 +96,9 @@ func failure(err error) reply {
 		meta: replyMeta{ran: errorRan(err)}}
 }
 
-// success is a 200 with the given data.
+// success is a 200 with the given data. What the endpoint does was done.
 func success(data any) reply {
-	return reply{status: http.StatusOK, data: encode(data)}
+	return reply{status: http.StatusOK, data: encode(data), meta: replyMeta{ran: true}}
 }
 
 // plain is an answer without envelope.

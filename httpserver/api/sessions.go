@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/nearest"
 	"github.com/agentflow-go/sandbox/internal/wire"
 )
 
@@ -53,7 +54,7 @@ func optionalTime(t time.Time) *string {
 // sessionMeta is the meta of a reply that is about one session.
 func sessionMeta(s sandbox.SessionInfo) replyMeta {
 	v := viewSession(s)
-	return replyMeta{session: s.ID, info: &v}
+	return replyMeta{session: s.ID, info: &v, ran: true}
 }
 
 // liftSession repeats what clients look for at the top level.
@@ -149,7 +150,24 @@ func createSession(ctx context.Context, q *request) reply {
 		r = success(v)
 	}
 	r.meta, r.lift = sessionMeta(s), liftSession(s)
+	if s.Compatible {
+		r.meta.didYouMean = q.nearBackends(ctx, s.Backend)
+	}
 	return r
+}
+
+// nearBackends returns the backends whose names a session's type may have
+// meant, none if the sandbox does not tell its backends in good time.
+func (q *request) nearBackends(ctx context.Context, name string) []string {
+	st, _ := q.status.get(ctx, healthWait)
+	if st == nil {
+		return nil
+	}
+	var names []string
+	for _, b := range st.Backends {
+		names = append(names, b.Name)
+	}
+	return nearest.Names(name, names, 3)
 }
 
 // ttl reads the idle time of a session in seconds: -1 means that it never
@@ -241,7 +259,7 @@ func destroySession(ctx context.Context, q *request) reply {
 	}{"Session destroyed for " + backend, s.ID, s.Name, s.Backend})
 	r.meta, r.lift = sessionMeta(s), liftSession(s)
 	if err != nil {
-		r.meta.cause = causeOf(err)
+		r.meta.cause, r.meta.ran = causeOf(err), errorRan(err)
 	}
 	return r
 }

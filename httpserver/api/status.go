@@ -141,7 +141,7 @@ func serverStatus(ctx context.Context, q *request) reply {
 		Denied     int                 `json:"denied"`
 		Abandoned  int                 `json:"abandoned"`
 		Backends   []backendStatusView `json:"backends"`
-	}{st.Level, st.Unenforced, st.Tools, st.Workers, st.Sessions, st.Denied, st.Abandoned, backends})
+	}{st.Level, append([]string{}, st.Unenforced...), st.Tools, st.Workers, st.Sessions, st.Denied, st.Abandoned, backends})
 	return r
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/agentflow-go/sandbox"
@@ -80,29 +81,49 @@ func listTools(ctx context.Context, q *request) reply {
 	}{views, len(views)})
 }
 
-// toolSchema describes one tool, by its full name or a simple name that only it
-// has.
+// toolSchema describes one tool, by any name that execute takes for it.
 func toolSchema(ctx context.Context, q *request) reply {
 	tools, err := q.ex.Tools(ctx, sandbox.ToolFilter{Hidden: true})
 	if err != nil {
 		return failure(err)
 	}
-	var simple []sandbox.ToolInfo
-	for _, t := range tools {
-		if t.FullName == q.name {
-			return plain(http.StatusOK, viewTool(t))
-		}
-		if t.Name == q.name {
-			simple = append(simple, t)
-		}
-	}
-	if len(simple) == 1 {
-		return plain(http.StatusOK, viewTool(simple[0]))
+	if t := findTool(tools, q.name); t != nil {
+		return plain(http.StatusOK, viewTool(*t))
 	}
 	return plain(http.StatusNotFound, struct {
 		Status  string `json:"status"`
 		Message string `json:"message"`
 	}{"error", "Tool not found: " + q.name})
+}
+
+// findTool returns the tool that a name means, nil if none or several: a schema
+// name, else by the rules of executors, see section 4.1 of the protocol.
+func findTool(tools []sandbox.ToolInfo, name string) *sandbox.ToolInfo {
+	byName := map[string]string{} // full names and aliases → full name
+	var simple []string
+	for _, t := range tools {
+		byName[t.FullName] = t.FullName
+		for _, alias := range t.Aliases {
+			byName[alias] = t.FullName
+		}
+		if t.Name == name {
+			simple = append(simple, t.FullName)
+		}
+	}
+	full := newSchemaNames(tools).full[name]
+	if full == "" && strings.Contains(name, ":") {
+		full = byName[name]
+	} else if full == "" {
+		full = resolveVariant(byName, name)
+	}
+	if full == "" && len(simple) == 1 {
+		full = simple[0]
+	}
+	i := slices.IndexFunc(tools, func(t sandbox.ToolInfo) bool { return t.FullName == full })
+	if i < 0 {
+		return nil
+	}
+	return &tools[i]
 }
 
 // queryFault is the 422 for a query parameter.

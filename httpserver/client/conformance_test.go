@@ -288,7 +288,7 @@ func TestExecutorsBehaveAlike(t *testing.T) {
 		{"unknown backend", func(ctx context.Context, ex sandbox.Executor) any {
 			_, err := ex.CreateSession(ctx, "u", "fke", sandbox.SessionOptions{})
 			return failureOf(err)
-		}, &failure{sandbox.ErrNotInitialized, `no backend "fke" is registered`, `{"did_you_mean":["fake"],"resource_type":"fke"}`}},
+		}, &failure{sandbox.ErrNotInitialized, `no backend "fke" is registered: did you mean fake?`, `{"did_you_mean":["fake"],"resource_type":"fke"}`}},
 		{"unknown backend, compatible", func(ctx context.Context, ex sandbox.Executor) any {
 			s, err := ex.CreateSession(ctx, "u", "web", sandbox.SessionOptions{Compatible: true})
 			return []any{s.Compatible, s.Backend, err}

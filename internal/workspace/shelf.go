@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -217,6 +218,23 @@ func (d *Dir) Snapshots(ctx context.Context) ([]Snapshot, error) {
 	return slices.Clone(d.shelf.shots), nil
 }
 
+// known names the youngest snapshots.
+func known(shots []Snapshot) string {
+	const most = 10
+	if len(shots) == 0 {
+		return "there is none"
+	}
+	var names []string
+	for _, s := range shots[max(0, len(shots)-most):] {
+		names = append(names, s.Name)
+	}
+	text := "there are " + strings.Join(names, ", ")
+	if n := len(shots) - most; n > 0 {
+		text += fmt.Sprintf(" and %d older ones", n)
+	}
+	return text
+}
+
 // find returns a snapshot.
 func (d *Dir) find(name string) (Snapshot, error) {
 	d.shelf.mu.Lock()
@@ -226,7 +244,7 @@ func (d *Dir) find(name string) (Snapshot, error) {
 	}
 	i := slices.IndexFunc(d.shelf.shots, func(s Snapshot) bool { return s.Name == name })
 	if i < 0 {
-		return Snapshot{}, fmt.Errorf("%w: %q", ErrNoSnapshot, name)
+		return Snapshot{}, fmt.Errorf("%w: %q (%s)", ErrNoSnapshot, name, known(d.shelf.shots))
 	}
 	return d.shelf.shots[i], nil
 }

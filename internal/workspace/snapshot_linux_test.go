@@ -173,7 +173,7 @@ func TestSnapshotKeepsAndRestoresWhatThereIs(t *testing.T) {
 	if err := d.DeleteSnapshot(t.Context(), "../first"); err != nil {
 		t.Error(err)
 	}
-	if _, err := d.Restore(t.Context(), "../first", wholeDiff); !errors.Is(err, ErrNoSnapshot) {
+	if _, err := d.Restore(t.Context(), "../first", wholeDiff); !errors.Is(err, ErrNoSnapshot) || !strings.Contains(err.Error(), `"../first" (there is none)`) {
 		t.Errorf("Restore of a deleted snapshot = %v", err)
 	}
 	if diff := cmp.Diff(want, tree(t, d.Path())); diff != "" {
