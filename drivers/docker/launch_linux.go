@@ -45,7 +45,7 @@ func (e *engine) Launch(ctx context.Context, s *jail.Spec) (_ *jail.First, err e
 	for _, name := range perUser {
 		own[name] = files[name]
 	}
-	if err := writeFiles(door.Dir, own); err != nil {
+	if err := jail.WriteFiles(door.Dir, own); err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
 	made, err := e.cli.ContainerCreate(ctx, e.options(s, door))

@@ -1,7 +1,6 @@
 package docker
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,17 +23,7 @@ func (e *engine) writeEtc() error {
 	if err := os.Mkdir(e.etc, 0o755); err != nil {
 		return fmt.Errorf("docker: %w", err)
 	}
-	return writeFiles(e.etc, jail.EtcFiles(jail.UID, jail.GID))
-}
-
-func writeFiles(dir string, files map[string]string) error {
-	var errs []error
-	for name, text := range files {
-		path := filepath.Join(dir, name)
-		// Whatever the umask: everybody reads them inside.
-		errs = append(errs, os.WriteFile(path, []byte(text), 0o644), os.Chmod(path, 0o644))
-	}
-	return errors.Join(errs...)
+	return jail.WriteFiles(e.etc, jail.EtcFiles(jail.UID, jail.GID))
 }
 
 // perUser are the files of /etc that name the worker's user.

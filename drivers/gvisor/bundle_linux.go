@@ -20,17 +20,7 @@ const inside = "/.jail"
 var perUser = [...]string{"passwd", "group"}
 
 func (k *kernel) writeEtc() error {
-	return writeFiles(k.path(etcDir), jail.EtcFiles(jail.UID, jail.GID))
-}
-
-func writeFiles(dir string, files map[string]string) error {
-	var errs []error
-	for name, text := range files {
-		path := filepath.Join(dir, name)
-		// Whatever the umask: everybody reads them inside.
-		errs = append(errs, os.WriteFile(path, []byte(text), 0o644), os.Chmod(path, 0o644))
-	}
-	return errors.Join(errs...)
+	return jail.WriteFiles(k.path(etcDir), jail.EtcFiles(jail.UID, jail.GID))
 }
 
 // makeRoot makes the directory that is / inside: places to mount at, and links.
@@ -148,7 +138,7 @@ func (k *kernel) bundle(s *jail.Spec, door *gate.Door, dir string) error {
 		return err
 	}
 	own["config.json"] = string(text)
-	return writeFiles(dir, own)
+	return jail.WriteFiles(dir, own)
 }
 
 func bind(source, at, mode string) mount {

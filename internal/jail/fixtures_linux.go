@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -76,6 +77,18 @@ func EtcFiles(uid, gid int) map[string]string {
 		files["passwd"], files["group"] = etcPasswd(uid, gid), etcGroup(gid)
 	}
 	return files
+}
+
+// WriteFiles writes files, by name, into dir for programs inside to read. It
+// returns all errors.
+func WriteFiles(dir string, files map[string]string) error {
+	var errs []error
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		// Whatever the umask: everybody reads them inside.
+		errs = append(errs, os.WriteFile(path, []byte(text), 0o644), os.Chmod(path, 0o644))
+	}
+	return errors.Join(errs...)
 }
 
 func etcPasswd(uid, gid int) string {
