@@ -226,6 +226,7 @@ func (b *backend) Open(ctx context.Context, env sandbox.Env) (*session, error) {
 	defer cancel()
 	if err := s.open(limited); err != nil {
 		if isLate(limited) {
+			s.chrome.check()
 			err = sandbox.Errorf(sandbox.ErrDependency, "the browser opened no page within %s; it may have reached the limit on processes or memory", startTimeout)
 		}
 		return nil, errors.Join(err, s.close(context.WithoutCancel(ctx)))

@@ -73,6 +73,7 @@ type chrome struct {
 	why   error            // the browser ended; set before told is closed
 
 	stopping atomic.Bool
+	broken   atomic.Pointer[error] // why it was given up
 
 	mu       sync.Mutex                        // guards the rest
 	sessions map[cdp.BrowserContextID]*session // by context
@@ -212,6 +213,24 @@ func (c *chrome) stop() {
 	<-c.conn.done
 }
 
+// giveUp ends a browser that is of no use to any session any more, and has them told
+// why.
+func (c *chrome) giveUp(why error) {
+	if c.broken.CompareAndSwap(nil, &why) {
+		c.conn.close()
+	}
+	<-c.conn.done
+}
+
+// check gives the browser up if it does not answer.
+func (c *chrome) check() {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	if _, err := cdp.Call(ctx, c.conn.root, browser.GetVersion, cdp.Empty{}); err != nil && ctx.Err() != nil {
+		c.giveUp(errors.New("the browser did not answer and was ended"))
+	}
+}
+
 // watch tells the sessions when the browser is gone.
 func (c *chrome) watch() {
 	<-c.conn.done
@@ -222,6 +241,9 @@ func (c *chrome) watch() {
 		if end, ok := errors.AsType[*sandbox.ExitError](c.proc.Wait()); ok && !c.stopping.Load() {
 			err = fmt.Errorf("the browser ended: %w", end)
 		}
+	}
+	if why := c.broken.Load(); why != nil {
+		err = *why
 	}
 	c.mu.Lock()
 	c.lost = true

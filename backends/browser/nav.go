@@ -273,6 +273,10 @@ func problem(ctx context.Context, err error) error {
 	return cause
 }
 
+// direct are errors of a browser that goes to servers itself, as one does whose
+// network process died: it forgets the proxies of its contexts.
+var direct = [...]string{"net::ERR_CONNECTION_REFUSED", "net::ERR_NAME_NOT_RESOLVED", "net::ERR_ADDRESS_UNREACHABLE"}
+
 // navigationError explains why a page could not be loaded.
 func (s *session) navigationError(call sandbox.Call, address, text string) error {
 	if err := denial(call, address); err != nil {
@@ -282,6 +286,9 @@ func (s *session) navigationError(call sandbox.Call, address, text string) error
 		if d := call.Denied(); len(d) > 0 {
 			return deniedBy(d[len(d)-1])
 		}
+	}
+	if s.proxy != "" && slices.Contains(direct[:], text) {
+		s.chrome.giveUp(errors.New("the browser lost its way to the network and was ended"))
 	}
 	explain := map[string]string{
 		"net::ERR_ABORTED":                  "there is nothing to show: the server answered without a page, or another navigation took over",

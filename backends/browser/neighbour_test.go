@@ -1,6 +1,16 @@
 package browser_test
 
-import "testing"
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/backends/browser"
+)
 
 // What one page says may be more than is read of all pages.
 func TestPagesThatSayTooMuchDoNotEndTheBrowser(t *testing.T) {
@@ -15,5 +25,34 @@ func TestPagesThatSayTooMuchDoNotEndTheBrowser(t *testing.T) {
 	}
 	if got := other.eval("1 + 1"); got != 2. || do(other, other.b.faults.Which, struct{}{}) != was {
 		t.Errorf("the other page says %v, in another browser", got)
+	}
+}
+
+// A browser whose network process died starts another, which knows no proxies: its
+// pages then reach nothing, for good.
+//
+// It runs beside no other test, whose browser's process it could kill.
+func TestKilledNetworkProcess(t *testing.T) {
+	site := newSite()
+	sb, tools, _ := newSandbox(t, browser.Config{}, policy)
+	t.Cleanup(func() { sb.Shutdown(context.Background()) })
+	u := &user{t, &shared{site: site}, sb.Worker("w"), tools}
+	if _, err := u.w.CreateSession(t.Context(), "browser", sandbox.SessionOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	u.open("/form.html")
+	killed := false
+	for _, pid := range chromes(t, os.Getpid()) {
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.Contains(string(cmdline), "NetworkService") {
+			killed = syscall.Kill(pid, syscall.SIGKILL) == nil
+		}
+	}
+	if !killed {
+		t.Fatal("no network process found")
+	}
+	refused(u, u.bt.Goto, browser.GotoInput{URL: site.url + "/form.html"}, sandbox.ErrSessionLost, "lost its way to the network")
+	if out := u.open("/form.html"); out.Title != "Order" {
+		t.Errorf("goto in the next session = %+v", out)
 	}
 }

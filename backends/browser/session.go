@@ -132,6 +132,8 @@ func (s *session) close(ctx context.Context) error {
 		_, err = cdp.Call(ctx, s.chrome.conn.root, target.DisposeBrowserContext, target.DisposeBrowserContextParams{BrowserContextID: s.context})
 		if _, gone := errors.AsType[*lostError](err); gone {
 			err = nil
+		} else if err != nil && ctx.Err() != nil {
+			go s.chrome.check() // its pages may run on
 		}
 	}
 	s.chrome.remove(s)
