@@ -225,8 +225,10 @@ func (b *backend) Open(ctx context.Context, env sandbox.Env) (*session, error) {
 	limited, cancel := limited(ctx, startTimeout)
 	defer cancel()
 	if err := s.open(limited); err != nil {
+		if limited.Err() != nil {
+			go s.chrome.check() // else it would be offered to the next one as well
+		}
 		if isLate(limited) {
-			s.chrome.check()
 			err = sandbox.Errorf(sandbox.ErrDependency, "the browser opened no page within %s; it may have reached the limit on processes or memory", startTimeout)
 		}
 		return nil, errors.Join(err, s.close(context.WithoutCancel(ctx)))
