@@ -120,8 +120,10 @@ for top, dirs, names in os.walk('/proc'):
     if top == '/proc': dirs[:] = [d for d in dirs if not d.isdigit() and d not in ('self', 'thread-self')]
     for p in [top + '/' + name for name in names]:
         n += 1
-        try: os.close(os.open(p, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY))
+        try: fd = os.open(p, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError: continue
+        st = os.fstat(fd); os.close(fd)
+        if stat.S_ISCHR(st.st_mode) and st.st_rdev == os.makedev(1, 3): continue  # masked by /dev/null
         escaped('opened ' + p)
 stopped('none of %d' % n)`})
 	return append(es, Escape{Name: "proc/kernel-addresses", Tries: "learn the kernel's addresses", Seen: "/proc/kallsyms has some that are not zero",
