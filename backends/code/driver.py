@@ -63,6 +63,7 @@ SIGINT = _signal.SIGINT
 SIGNALS = tuple(getattr(_signal, "SIG" + n) for n in "ALRM VTALRM PROF USR1 USR2 CHLD HUP TERM WINCH URG IO".split())
 set_mask, BLOCK, UNBLOCK = _signal.pthread_sigmask, _signal.SIG_BLOCK, _signal.SIG_UNBLOCK
 modules = sys.modules
+name_of = type.__dict__["__name__"].__get__  # whatever a metaclass says
 
 
 def move(fd, to):
@@ -330,9 +331,12 @@ def described(e):
     if failed is not None:
         made, failed = guard(outline, e)
     if failed is not None:
-        made = {"name": "Exception", "value": "", "traceback": "an exception that cannot be shown\n"}
+        name = name_of(type(e))
+        made = {"name": name, "value": "", "traceback": name + " (that cannot be shown)\n"}
     code, failed = guard(exit_code, e)
-    return made, 1 if failed is not None else code
+    if failed is not None:  # interrupts come here too, as often as somebody asks for them
+        code = 130 if type(e) is KeyboardInterrupt else 1
+    return made, code
 
 
 def exit_code(e):

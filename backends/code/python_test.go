@@ -27,6 +27,7 @@ func TestPython(t *testing.T) {
 		{name: "a syntax error", steps: []step{{code: "def f(:", err: "SyntaxError", traceback: "def f(:", code_: 1}}},
 		{name: "a NUL in the source", steps: []step{{code: "a\x00b", err: "~Error", code_: 1}}},
 		{name: "deep recursion", steps: []step{{code: "def r(): r()\nr()", err: "RecursionError", traceback: "more times", code_: 1}, {code: "1", result: "1"}}},
+		{name: "an exception that interrupts who shows it", steps: []step{{code: "class E(Exception):\n    def __str__(self): raise KeyboardInterrupt\nraise E()", err: "E", code_: 1}}},
 		{name: "an exception that cannot be shown", steps: []step{{code: "class E(Exception):\n    def __str__(self): raise RuntimeError\nraise E()", err: "E", code_: 1}}},
 		{name: "a value that cannot be shown", steps: []step{{code: "class V:\n    def __repr__(self): return 1/0\nV()", err: "ZeroDivisionError", code_: 1}}},
 		{name: "sys.exit is data", steps: []step{{code: "k = 5\nimport sys; sys.exit(3)", err: "SystemExit", value: "3", code_: 3}, {code: "k", result: "5"}, {code: "sys.exit()", err: "SystemExit", code_: 0}, {code: "sys.exit('why')", err: "SystemExit", value: "why", code_: 1}, {code: "exit()", err: "SystemExit"}, {code: "k", result: "5"}}},
