@@ -323,7 +323,7 @@ os.makedirs("d/e/f", exist_ok=True)
 fd = os.open("d/e", os.O_RDONLY)
 os.chdir("d/e/f")
 open("/workspace/ready", "w").close()
-while os.path.exists("/workspace/ready"): time.sleep(0.005)
+while os.path.exists("/workspace/ready") or not os.path.exists("/workspace/file"): time.sleep(0.005)
 out = []
 for path in ["..", "../..", "../../..", "../../../..", "../../../../..", "../../../../../.."]:
     for at in (None, fd):
