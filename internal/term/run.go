@@ -398,7 +398,11 @@ func (r *run) take(ts []string) bool {
 			}
 			r.res.ExitCode, s.status, s.flags = code, max(code, 0), r.fields[2]
 			r.begun = r.fields[3] != "2"
-			if dir := strings.TrimSuffix(r.fields[4], "\n"); dir != "" { // printed as by pwd
+			dir, exact := strings.CutPrefix(r.fields[4], "=")
+			if !exact {
+				dir = strings.TrimSuffix(dir, "\n") // printed by pwd
+			}
+			if dir != "" {
 				s.dir = dir
 			}
 			return true

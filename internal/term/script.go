@@ -101,7 +101,7 @@ func (s script) promptCommand() string {
 // run again elsewhere. Until it is, standard error stays aside (f is 2).
 func (s script) control() string {
 	const t = `@ns=$?; ` +
-		`@nr() { if [[ ${PWD-} -ef . ]]; then builtin printf '%s\0%s\0%s\0%s\0%s\n\0' "${@nc#N}" "$@ns" "$-" "${@nf-}" "$PWD"; ` +
+		`@nr() { if [[ ${PWD-} -ef . ]]; then builtin printf '%s\0%s\0%s\0%s\0=%s\0' "${@nc#N}" "$@ns" "$-" "${@nf-}" "$PWD"; ` +
 		`else builtin printf '%s\0%s\0%s\0%s\0' "${@nc#N}" "$@ns" "$-" "${@nf-}"; builtin pwd || builtin :; builtin printf '\0'; fi >&@OUT; @nf=2; }; ` +
 		`@nx() { builtin return "$@ns"; }; ` +
 		`@nb() { @ns=$?; while @nc=; builtin mapfile -d '' -n 1 -t -u @IN @nc && [[ -n ${@nc-} ]]; do case "$@nc" in ` +
