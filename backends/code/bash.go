@@ -24,6 +24,7 @@ type shell struct {
 	sh    *term.Shell
 	stop  context.CancelFunc // interrupts the running call; nil: none runs
 	given map[string]bool    // names that a fresh shell has
+	gone  string             // why the state of earlier calls is lost; told by the next one too
 }
 
 var _ engine = (*shell)(nil)
@@ -48,14 +49,14 @@ func (b *shell) ready(ctx context.Context) (*term.Shell, error) {
 		return nil, err
 	}
 	sh, err = term.Open(ctx, term.Options{
-		Start: b.start, Bash: b.s.set.interpreter(bash), Dir: home, SeparateStderr: true,
+		Start: b.start, Bash: b.s.set.interpreter(bash), Dir: home, SeparateStderr: true, NoInput: true,
 		Env: append(b.s.set.environ(home), "PAGER=cat", "GIT_PAGER=cat"), Grace: interruptGrace, Hold: maxHeld,
 	})
 	if err != nil {
 		b.s.lost(err)
 		return nil, err
 	}
-	given := map[string]bool{}
+	given := map[string]bool{"OLDPWD": true} // comes with cd
 	vars, _, err := listShell(ctx, sh, nil)
 	for _, v := range vars {
 		given[v.Name] = true
@@ -134,7 +135,7 @@ func (b *shell) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, 
 		}
 	}
 	res, err := sh.Run(stoppable, term.Command{
-		Text: withoutInput(c.code), Timeout: c.timeout, MaxOutput: 1,
+		Text: c.code, Timeout: c.timeout, MaxOutput: 1,
 		Spill: func(term.Stream) (io.Writer, error) { return io.Discard, nil },
 		OnOutput: func(st term.Stream, p []byte) {
 			captures[st].write(p)
@@ -151,13 +152,16 @@ func (b *shell) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, 
 		ExecutionTimeMS: float64(res.Duration.Microseconds()) / 1000,
 		Restarted:       res.Restarted, RestartReason: res.Reason,
 	}
+	if why := b.swapGone(sh, res); why != "" && !res.Restarted {
+		out.Restarted, out.RestartReason = true, why
+	}
 	interrupted := err != nil && errors.Is(err, context.Canceled) && ctx.Err() == nil
 	switch {
 	case res.TimedOut:
 		out.ReturnCode, out.Error = -1, &CellError{Name: "TimedOut", Value: "Code timed out after " + c.timeout.String()}
 	case interrupted:
 		out.ReturnCode, out.Error, err = 130, &CellError{Name: "Interrupted", Value: "the code was interrupted"}, nil
-	case res.Restarted:
+	case res.Died:
 		out.Error = &CellError{Name: "InterpreterDied", Value: res.Reason}
 	}
 	var cut [2]bool
@@ -174,15 +178,19 @@ func (b *shell) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, 
 	return out, err
 }
 
-// withoutInput makes code that reads nothing from the terminal, where nobody
-// types. Code without a command stays as it is: braces need one.
-func withoutInput(code string) string {
-	for line := range strings.Lines(code) {
-		if l := strings.TrimSpace(line); l != "" && !strings.HasPrefix(l, "#") {
-			return "{\n" + code + "\n} </dev/null"
-		}
+// swapGone notes whether a call has ended the shell, which the next call tells
+// too, and returns what was noted before.
+func (b *shell) swapGone(sh *term.Shell, res term.Result) (why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sh != sh { // it was reset
+		return ""
 	}
-	return code
+	why, b.gone = b.gone, ""
+	if res.Died {
+		b.gone = res.Reason
+	}
+	return why
 }
 
 func (b *shell) setStop(stop context.CancelFunc) {
@@ -198,7 +206,7 @@ declare -n r=$n 2>/dev/null || continue
 case ${r@a} in *A*) t=map v="${r[*]:0:50}";; *a*) t=array v="${r[*]:0:50}";; *i*) t=integer v=$r;; *) t=string v=$r;; esac
 printf '%s\037%s\037%s\036' "$n" $t "${v:0:200}"
 done
-for n in $(compgen -A function); do printf '%s\037function\037\036' "$n"; done) 2>/dev/null </dev/null`
+for n in $(compgen -A function); do printf '%s\037function\037\036' "$n"; done) 2>/dev/null`
 
 // listShell lists the names in a shell, without those that are given.
 func listShell(ctx context.Context, sh *term.Shell, given map[string]bool) (vars []Variable, left int, err error) {
@@ -249,7 +257,7 @@ func (b *shell) forget() *term.Shell {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	sh := b.sh
-	b.sh = nil
+	b.sh, b.gone = nil, ""
 	return sh
 }
 

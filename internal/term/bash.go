@@ -37,9 +37,9 @@ type bash struct {
 var errNoRoom = fmt.Errorf("a process may have fewer than %d descriptors; allow more", lowBase+21)
 
 // startBash starts a shell on a terminal and waits until it is ready.
-func startBash(ctx context.Context, o Options, t *tty, stderr *os.File, base int, dir string) (_ *bash, err error) {
+func startBash(ctx context.Context, o Options, sc script, t *tty, stderr *os.File, dir string) (_ *bash, err error) {
 	b := &bash{
-		script: newScript(base, o.SeparateStderr),
+		script: sc,
 		tokens: make(chan []string, 4),
 		mute:   make(chan struct{}),
 		gone:   make(chan struct{}),

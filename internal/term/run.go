@@ -121,10 +121,7 @@ func (r *run) do(ctx context.Context) error {
 	}
 	ferr := r.fence()
 	if s.bash != nil && !s.bash.alive() {
-		r.res.Restarted = true
-		if r.res.Reason == "" {
-			r.res.Reason = fmt.Sprintf("the shell ended with status %d", s.bash.exitCode)
-		}
+		r.died(fmt.Sprintf("the shell ended with status %d", s.bash.exitCode))
 	}
 	select {
 	case <-s.closing:
@@ -136,9 +133,9 @@ func (r *run) do(ctx context.Context) error {
 		r.res.ExitCode = -1
 		return err
 	case err != nil:
-		r.restarted(err.Error())
+		r.died(err.Error())
 	case ferr != nil:
-		r.restarted(ferr.Error())
+		r.died(ferr.Error())
 	}
 	s.spoilt = ferr != nil
 	if r.res.Restarted && (err != nil || ferr != nil || !s.bash.alive()) {
@@ -155,6 +152,11 @@ func (r *run) do(ctx context.Context) error {
 
 func (r *run) restarted(why string) {
 	r.res.Restarted, r.res.Reason = true, why
+}
+
+func (r *run) died(why string) {
+	r.res.Died = true
+	r.restarted(why)
 }
 
 // once attempts the command and leaves the shell ready for the next one.

@@ -29,7 +29,8 @@ const (
 )
 
 // script writes what bash is told to do. Names and descriptor numbers differ
-// from shell to shell, lest a command meets them by accident.
+// from shell to shell, lest a command meets them by accident. All bashes of a
+// shell have the same names, so that who lists variables can tell them.
 //
 // How it works. Bash runs PROMPT_COMMAND before each prompt, with its
 // interactive chatter (job numbers, "exit") off. Ours has three steps: the
@@ -60,13 +61,14 @@ type script struct {
 	key      string
 	base     int
 	separate bool
+	noInput  bool
 }
 
-func newScript(base int, separate bool) script {
+func newScript(name string, base int, o Options) script {
 	if base == 0 {
 		base = 131 + mathrand.IntN(40)
 	}
-	return script{name: "__" + randomHex(4), key: randomHex(3), base: base, separate: separate}
+	return script{name: name, key: randomHex(3), base: base, separate: o.SeparateStderr, noInput: o.NoInput}
 }
 
 func (s script) fd(n int) string { return strconv.Itoa(s.base + 2 + n) }
@@ -86,7 +88,11 @@ func (s script) fill(t string) string {
 // promptCommand is PROMPT_COMMAND's text. It is parsed anew each time, so no
 // word of it can be an alias: quoted words are not expanded.
 func (s script) promptCommand() string {
-	return s.fill(`'@nb'; 'builtin' 'eval' "$@nc" 0<&@TTY 1>&@TTY 2>&"$@nf"; '@na'`)
+	input := "&@TTY"
+	if s.noInput {
+		input = "'/dev/null'"
+	}
+	return s.fill(`'@nb'; 'builtin' 'eval' "$@nc" 0<` + input + ` 1>&@TTY 2>&"$@nf"; '@na'`)
 }
 
 // control defines the functions and variables, on one line so that bash runs

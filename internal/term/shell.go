@@ -24,6 +24,10 @@ type Options struct {
 	// streams can be told apart; their order relative to each other is lost.
 	SeparateStderr bool
 
+	// NoInput has commands find the end of their standard input at once, where
+	// the terminal would have them wait for what is typed.
+	NoInput bool
+
 	Rows, Cols int // of the terminal; 0: 40 and 160
 
 	// Grace is how long an interrupted command may take to end, before what it
@@ -71,6 +75,7 @@ type Result struct {
 	TimedOut       bool   // Command.Timeout passed; the command was ended
 	Restarted      bool   // the shell is a fresh one: variables, functions and options are gone
 	Reason         string // why it was restarted
+	Died           bool   // this command ended the shell, or had it killed; else it ran in the fresh one
 	Duration       time.Duration
 }
 
@@ -85,6 +90,7 @@ var (
 // called concurrently; calls of Run wait for each other.
 type Shell struct {
 	o      Options
+	name   string // prefix of what all its bashes have of ours
 	term   *tty
 	stdout *stream
 	stderr *stream  // nil unless separate
@@ -128,7 +134,7 @@ func Open(ctx context.Context, o Options) (*Shell, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shell{o: o, term: t, turn: make(chan struct{}, 1), closing: make(chan struct{})}
+	s := &Shell{o: o, name: "__" + randomHex(4), term: t, turn: make(chan struct{}, 1), closing: make(chan struct{})}
 	s.turn <- struct{}{}
 	s.stdout = newStream(t.master, o.Hold)
 	if o.SeparateStderr {
@@ -163,18 +169,18 @@ func (s *Shell) start(ctx context.Context) error {
 		}
 	}
 	o := s.o
-	b, err := startBash(ctx, o, s.term, s.errW, s.base, s.dir)
+	b, err := startBash(ctx, o, newScript(s.name, s.base, o), s.term, s.errW, s.dir)
 	if errors.Is(err, errNoRoom) && s.base == 0 {
 		s.base = lowBase
-		b, err = startBash(ctx, o, s.term, s.errW, s.base, s.dir)
+		b, err = startBash(ctx, o, newScript(s.name, s.base, o), s.term, s.errW, s.dir)
 	}
 	if err != nil && s.dir != "" && o.Dir != "" && ctx.Err() == nil {
 		o.Dir = "" // the directory it first started in may be gone
-		b, err = startBash(ctx, o, s.term, s.errW, s.base, s.dir)
+		b, err = startBash(ctx, o, newScript(s.name, s.base, o), s.term, s.errW, s.dir)
 	}
 	if err != nil && s.seq > 0 && ctx.Err() == nil { // the terminal may be somebody else's
 		if err = s.replaceTerminal(); err == nil {
-			b, err = startBash(ctx, o, s.term, s.errW, s.base, s.dir)
+			b, err = startBash(ctx, o, newScript(s.name, s.base, o), s.term, s.errW, s.dir)
 		}
 	}
 	if err != nil {
