@@ -13,8 +13,13 @@ import (
 	"github.com/agentflow-go/sandbox"
 )
 
-// killFirst kills the first process of the jail in which a program has the
-// argument mark, and waits for the end of the jail.
+// untilCalled is a command that ends once a program of its jail is called mark. It
+// looks at how command lines begin: its own has the mark in it.
+func untilCalled(mark string) string {
+	return "while ! grep -q '^" + mark + "' /proc/[0-9]*/cmdline; do sleep 0.01; done"
+}
+
+// killFirst kills the first process of the jail in which a program is called mark.
 func killFirst(t *testing.T, mark string) {
 	t.Helper()
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -42,12 +47,13 @@ func killFirst(t *testing.T, mark string) {
 
 func TestASessionWhoseFirstProcessDiedIsLost(t *testing.T) {
 	t.Parallel()
+	mark := fmt.Sprint("lost-session-", os.Getpid())
 	var reg sandbox.Registry
 	tool := addShell(&reg, "sh")
 	var p *sandbox.Process
 	b := sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "keep"}, sandbox.BackendFuncs[sandbox.Env]{
 		OpenFunc: func(ctx context.Context, env sandbox.Env) (_ sandbox.Env, err error) {
-			p, err = env.Start(ctx, sandbox.Cmd{Path: "bash", Args: []string{"-c", "exec -a lost-session sleep 1000"}})
+			p, err = env.Start(ctx, sandbox.Cmd{Path: "bash", Args: []string{"-c", "exec -a " + mark + " sleep 1000"}})
 			return env, err
 		},
 	})
@@ -57,10 +63,10 @@ func TestASessionWhoseFirstProcessDiedIsLost(t *testing.T) {
 	if _, err := w.CreateSession(t.Context(), "keep", sandbox.SessionOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := sh(t, start, w, "while ! grep -q lost-session /proc/[0-9]*/cmdline; do sleep 0.01; done; echo there"); got != "there" {
+	if got := sh(t, start, w, untilCalled(mark)+"; echo there"); got != "there" {
 		t.Fatal(got)
 	}
-	killFirst(t, "lost-session")
+	killFirst(t, mark)
 	if e, ok := errors.AsType[*sandbox.ExitError](p.Wait()); !ok || !e.Lost {
 		t.Errorf("Wait() = %v, want it lost", e)
 	}
@@ -77,6 +83,7 @@ func TestASessionWhoseFirstProcessDiedIsLost(t *testing.T) {
 
 func TestAWarmupWhoseFirstProcessDiedStartsAgain(t *testing.T) {
 	t.Parallel()
+	mark := fmt.Sprint("lost-warmup-", os.Getpid())
 	var reg sandbox.Registry
 	var warm sandbox.Env
 	shared(&reg, &warm)
@@ -84,14 +91,14 @@ func TestAWarmupWhoseFirstProcessDiedStartsAgain(t *testing.T) {
 	if _, err := sb.Warmup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p, err := warm.Start(t.Context(), sandbox.Cmd{Path: "bash", Args: []string{"-c", "exec -a lost-warmup sleep 1000"}})
+	p, err := warm.Start(t.Context(), sandbox.Cmd{Path: "bash", Args: []string{"-c", "exec -a " + mark + " sleep 1000"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := runSh(warm, t.Context(), shIn{"while ! grep -q lost-warmup /proc/[0-9]*/cmdline; do sleep 0.01; done"}); err != nil || out.Code != 0 {
+	if out, err := runSh(warm, t.Context(), shIn{untilCalled(mark)}); err != nil || out.Code != 0 {
 		t.Fatal(out, err)
 	}
-	killFirst(t, "lost-warmup")
+	killFirst(t, mark)
 	if e, ok := errors.AsType[*sandbox.ExitError](p.Wait()); !ok || !e.Lost {
 		t.Errorf("Wait() = %v, want it lost", e)
 	}
