@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/httpserver/api"
@@ -161,40 +162,49 @@ func TestEnvelopeEndpoints(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHandler(t, newSandbox(t, nil), api.Options{ConfigDirs: []string{dir}, MaxBatch: 5})
-			for _, s := range setUp {
-				if a := send(t, h, "POST", s[0], s[1]); a.status != 200 {
-					t.Fatalf("set-up: %s", a.raw)
+			// In a bubble no limit passes but where everything waits for it.
+			synctest.Test(t, func(t *testing.T) {
+				h := newHandler(t, newSandbox(t, nil), api.Options{ConfigDirs: []string{dir}, MaxBatch: 5})
+				for _, s := range setUp {
+					if a := send(t, h, "POST", s[0], s[1]); a.status != 200 {
+						t.Fatalf("set-up: %s", a.raw)
+					}
 				}
-			}
-			long := strings.NewReplacer("DATA", "data", "CODE", "code").Replace(tc.want)
-			a := send(t, h, "POST", "/api/v1"+tc.path, tc.body)
-			wantAnswer(t, a, tc.status, long)
-			meta, _ := a.body["meta"].(map[string]any)
-			for _, key := range []string{"tool", "execution_time_ms", "resource_type", "session_id", "trace_id", "ran"} {
-				if _, there := meta[key]; !there {
-					t.Errorf("meta.%s is absent: %s", key, a.raw)
-				}
-			}
-
-			short := tc.short
-			if short == "" {
-				short = tc.path
-			}
-			b := send(t, h, "POST", short, tc.body)
-			wantAnswer(t, b, tc.status, shortened(t, tc.want))
-			if got, want := b.body["success"], b.body["code"] == 0.0; got != want {
-				t.Errorf("success = %v with code %v", got, b.body["code"])
-			}
-			if _, failed := b.body["error"]; failed == (b.body["code"] == 0.0) {
-				t.Errorf("error with code %v: %v", b.body["code"], b.raw)
-			}
-			for _, key := range []string{"success", "data", "tool", "resource_type", "session_id", "execution_time_ms", "temporary_session", "trace_id"} {
-				if _, there := b.body[key]; !there {
-					t.Errorf("%s is absent: %s", key, b.raw)
-				}
-			}
+				wantBothShapes(t, h, tc.path, tc.short, tc.body, tc.status, tc.want)
+			})
 		})
+	}
+}
+
+// wantBothShapes sends body to both paths of an endpoint. short is the older one,
+// "" if only a prefix tells them apart.
+func wantBothShapes(t *testing.T, h http.Handler, path, short, body string, status int, want string) {
+	t.Helper()
+	long := strings.NewReplacer("DATA", "data", "CODE", "code").Replace(want)
+	a := send(t, h, "POST", "/api/v1"+path, body)
+	wantAnswer(t, a, status, long)
+	meta, _ := a.body["meta"].(map[string]any)
+	for _, key := range []string{"tool", "execution_time_ms", "resource_type", "session_id", "trace_id", "ran"} {
+		if _, there := meta[key]; !there {
+			t.Errorf("meta.%s is absent: %s", key, a.raw)
+		}
+	}
+
+	if short == "" {
+		short = path
+	}
+	b := send(t, h, "POST", short, body)
+	wantAnswer(t, b, status, shortened(t, want))
+	if got, want := b.body["success"], b.body["code"] == 0.0; got != want {
+		t.Errorf("success = %v with code %v", got, b.body["code"])
+	}
+	if _, failed := b.body["error"]; failed == (b.body["code"] == 0.0) {
+		t.Errorf("error with code %v: %v", b.body["code"], b.raw)
+	}
+	for _, key := range []string{"success", "data", "tool", "resource_type", "session_id", "execution_time_ms", "temporary_session", "trace_id"} {
+		if _, there := b.body[key]; !there {
+			t.Errorf("%s is absent: %s", key, b.raw)
+		}
 	}
 }
 
