@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -361,13 +362,15 @@ func TestExecutorsBehaveAlike(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			direct := newSandbox(t)
-			remote := connect(t, serve(t, newSandbox(t), api.Options{}), client.Options{RetryDelay: time.Millisecond})
-			for name, ex := range map[string]sandbox.Executor{"direct": direct, "remote": remote} {
-				if diff := cmp.Diff(tc.want, tc.run(t.Context(), ex), cmp.Comparer(sameError)); diff != "" {
-					t.Errorf("%s (-want +got):\n%s", name, diff)
+			// In a bubble no limit passes but where everything waits for it.
+			synctest.Test(t, func(t *testing.T) {
+				direct, remote := newSandbox(t), overPipes(t, newSandbox(t), client.Options{})
+				for name, ex := range map[string]sandbox.Executor{"direct": direct, "remote": remote} {
+					if diff := cmp.Diff(tc.want, tc.run(t.Context(), ex), cmp.Comparer(sameError)); diff != "" {
+						t.Errorf("%s (-want +got):\n%s", name, diff)
+					}
 				}
-			}
+			})
 		})
 	}
 }

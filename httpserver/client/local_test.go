@@ -72,7 +72,7 @@ func freeAddr(t *testing.T, host string) string {
 func TestLocalServerIsStartedOnceAndStopped(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t, "127.0.0.2")
-	o := client.Options{Retries: -1, Local: &client.LocalServer{Command: []string{os.Args[0]}, Env: []string{serveEnv + "=" + addr}, StartTimeout: 20 * time.Second}}
+	o := client.Options{Retries: -1, Local: &client.LocalServer{Command: []string{os.Args[0]}, Env: []string{serveEnv + "=" + addr}, StartTimeout: time.Minute}}
 	first, err := client.Connect(t.Context(), "http://"+addr, o)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestLocalServerThatFails(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t, "127.0.0.3")
 	start := func(l client.LocalServer) error {
-		l.StartTimeout = 5 * time.Second
+		l.StartTimeout = time.Minute // it is not waited for
 		_, err := client.Connect(t.Context(), "http://"+addr, client.Options{Retries: -1, Local: &l})
 		return err
 	}
