@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/agentflow-go/sandbox"
@@ -115,45 +115,68 @@ func TestLogQuotesAgentText(t *testing.T) {
 // call which runs longer than a body may take is not.
 func TestBodyTimeEndsWithTheBody(t *testing.T) {
 	t.Parallel()
-	const limit = 200 * time.Millisecond
-	arrived := make(chan error, 1)
-	srv := httptest.NewServer(limitBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, err := io.ReadAll(r.Body)
-		if r.URL.Path == "/slow" {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = time.Minute
+		arrived := make(chan error, 2)
+		srv := &http.Server{Handler: limitBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := io.ReadAll(r.Body)
 			arrived <- err
-			return
+			select {
+			case <-r.Context().Done():
+				http.Error(w, "cancelled", http.StatusInternalServerError)
+			case <-time.After(3 * limit):
+				fmt.Fprint(w, "done")
+			}
+		}), limit)}
+		l := make(pipes)
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(l) }()
+		post := func(body string) net.Conn {
+			conn, there := net.Pipe()
+			l <- there
+			fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\n"+body)
+			return conn
 		}
-		timer := time.NewTimer(3 * limit)
-		defer timer.Stop()
-		select {
-		case <-r.Context().Done():
-			http.Error(w, "cancelled", http.StatusInternalServerError)
-		case <-timer.C:
-			fmt.Fprint(w, "done")
+
+		long := post("in a hurry")
+		defer long.Close()
+		if answer, err := io.ReadAll(long); !strings.HasSuffix(string(answer), "\r\n\r\ndone") || err != nil {
+			t.Errorf("a long call answered %q, %v; want done", answer, err)
 		}
-	}), limit))
-	defer srv.Close()
+		if err := <-arrived; err != nil {
+			t.Errorf("reading a body that is there = %v", err)
+		}
 
-	resp, err := http.Post(srv.URL, "text/plain", strings.NewReader("quick"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if text, err := io.ReadAll(resp.Body); string(text) != "done" || err != nil {
-		t.Errorf("a long call answered %q, %v; want done", text, err)
-	}
-
-	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprint(conn, "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhal")
-	var timeout net.Error
-	if err := <-arrived; !errors.As(err, &timeout) || !timeout.Timeout() {
-		t.Errorf("reading a slow body = %v, want a time-out", err)
-	}
+		began := time.Now()
+		slow := post("hal")
+		defer slow.Close()
+		var timeout net.Error
+		if err := <-arrived; !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(began) != limit {
+			t.Errorf("reading a slow body = %v after %v, want a time-out after %v", err, time.Since(began), limit)
+		}
+		close(l)
+		if err := <-served; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Serve = %v", err)
+		}
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
+
+// pipes is a listener that has what is sent on it: in a bubble there are no
+// sockets.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if conn, ok := <-p; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestReachable(t *testing.T) {
 	t.Parallel()
