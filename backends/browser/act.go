@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/chromedp/cdproto/input"
@@ -24,6 +25,7 @@ type ClickInput struct {
 type ActOutput struct {
 	Ref       string   `json:"ref,omitzero" jsonschema:"reference of the element"`
 	URL       string   `json:"url" jsonschema:"where the page is now"`
+	Loading   string   `json:"loading,omitzero" jsonschema:"where the page was sent to, which has not answered yet"`
 	NewTab    *int     `json:"new_tab,omitempty" jsonschema:"index of a tab that was opened; switch to it with tabs"`
 	Dialog    *Dialog  `json:"dialog,omitempty" jsonschema:"that the page shows now and waits for: answer it with dialogs"`
 	Dialogs   []Dialog `json:"dialogs,omitempty" jsonschema:"that the page showed meanwhile, and how they were answered"`
@@ -63,9 +65,9 @@ func (s *session) acting(ctx context.Context, call sandbox.Call, timeout float64
 		err = nil // by what was done: a button that closes its window
 	}
 	if err != nil {
-		return out, problem(ctx, err)
+		return out, t.problem(ctx, err)
 	}
-	out.URL = t.url()
+	out.URL, out.Loading = t.url(), t.goingTo()
 	out.NewTab = s.opened(tabs)
 	if out.Dialog == nil {
 		out.Dialogs, _, _ = s.dialogs.log.since(shown, 20, func(Dialog) bool { return true })
@@ -118,20 +120,35 @@ const afterLimit = 5 * time.Second
 // after waits for what an action led to: its events, and a navigation that it
 // began, up to the new document being there.
 func (t *tab) after(ctx context.Context, starts int) error {
-	// An answer of the page comes behind the events of what was done before.
+	// An answer of the page comes behind the events of what was done before. While
+	// a server is waited for there is none.
+	asking, begun := context.WithCancel(ctx)
+	defer begun()
+	var watch sync.WaitGroup
+	going := false
+	watch.Go(func() {
+		if t.until(asking, func() bool { return t.starts > starts }) == nil {
+			going = true
+			begun()
+		}
+	})
 	var title string
-	if err := t.js(ctx, t.mainFrame(), &title, "title"); err != nil && !errors.Is(err, errContext) {
-		return err
-	}
+	err := t.js(asking, t.mainFrame(), &title, "title")
+	begun()
+	watch.Wait()
 	t.mu.Lock()
-	going := t.starts > starts
+	going = going || t.starts > starts
 	t.mu.Unlock()
-	if !going {
+	switch {
+	case going && ctx.Err() == nil:
+	case err != nil && !errors.Is(err, errContext):
+		return err
+	default:
 		return nil
 	}
 	wait, cancel := context.WithTimeout(ctx, afterLimit)
 	defer cancel()
-	err := t.until(wait, func() bool {
+	err = t.until(wait, func() bool {
 		f := t.frames[t.main]
 		return t.pendingNav == 0 && (f.reached["DOMContentLoaded"] || f.reached["load"] || f.loader == "")
 	})
@@ -156,7 +173,7 @@ func button(name string) (input.MouseButton, int64, error) {
 func modifiers(names []string) (kb.Modifier, error) {
 	var m kb.Modifier
 	for _, n := range names {
-		k, ok := modifierKeys[n]
+		k, ok := modifier(n)
 		if !ok {
 			return 0, invalid("/modifiers: %q; give Alt, Control, Meta or Shift", clip(n, 40))
 		}

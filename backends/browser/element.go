@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -176,6 +178,12 @@ func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*fo
 		return nil, err
 	}
 	if e.X != nil {
+		t.s.mu.Lock()
+		view := t.s.viewport
+		t.s.mu.Unlock()
+		if *e.X < 0 || *e.Y < 0 || *e.X >= float64(view.Width) || *e.Y >= float64(view.Height) {
+			return nil, invalid("%s/x: %v,%v is outside of the window, which shows %d by %d pixels; scroll there first", where, *e.X, *e.Y, view.Width, view.Height)
+		}
 		return &found{frame: t.mainFrame(), x: *e.X, y: *e.Y}, nil
 	}
 	last := "" // why it was not ready
@@ -185,8 +193,14 @@ func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*fo
 		if !ok {
 			return cause
 		}
-		if last == "" {
+		switch last {
+		case "":
 			last = "the page did not answer"
+		case "no element matches":
+			last += t.elsewhere(e)
+		}
+		if last == "the page did not answer" && t.goingTo() != "" {
+			return t.problem(ctx, cause)
 		}
 		return sandbox.Errorf(sandbox.ErrTimeout, "%s: %s (waited %s)", e.words(), last, over.limit)
 	}
@@ -242,6 +256,33 @@ func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*fo
 		}
 		return to, nil
 	}
+}
+
+// elsewhere tells of the frames that were not looked in.
+func (t *tab) elsewhere(e Element) string {
+	if e.Frame != "" {
+		return ""
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var numbers []int
+	for _, f := range t.frames {
+		if f.n != 0 {
+			numbers = append(numbers, f.n)
+		}
+	}
+	if len(numbers) == 0 {
+		return ""
+	}
+	slices.Sort(numbers)
+	var names []string
+	for _, n := range numbers[:min(len(numbers), 5)] {
+		names = append(names, "f"+strconv.Itoa(n))
+	}
+	if len(numbers) > 5 {
+		names = append(names, "…")
+	}
+	return " in the main frame; others are looked in with frame: " + strings.Join(names, ", ")
 }
 
 // frameOf returns the frame to look in, and the number of the element there if

@@ -122,11 +122,12 @@ func (t *tab) onPage(l *link, msg *cdproto.Message) {
 			FrameID        cdp.FrameID `json:"frameId"`
 			NavigationType string      `json:"navigationType"`
 			Disposition    string      `json:"disposition"`
+			URL            string      `json:"url"`
 		}
 		if jsonv2.Unmarshal(msg.Params, &e, chromedp.DefaultUnmarshalOptions) == nil && e.FrameID == t.main &&
 			e.NavigationType != "sameDocument" && e.NavigationType != "historySameDocument" &&
 			(e.Disposition == "" || e.Disposition == "currentTab") {
-			t.locked(func() { t.starts++; t.pendingNav = t.starts })
+			t.locked(func() { t.starts++; t.pendingNav, t.pendingURL = t.starts, clip(e.URL, maxURL) })
 		}
 	case page.FrameStoppedLoading.Method:
 		if e, ok := decode(page.FrameStoppedLoading, msg); ok && e.FrameID == t.main {

@@ -12,11 +12,13 @@ import (
 	"github.com/agentflow-go/sandbox"
 )
 
-// modifierKeys are the keys that are held.
-var modifierKeys = map[string]struct {
+// modifierKey is a key that is held.
+type modifierKey struct {
 	bit kb.Modifier
 	key rune
-}{
+}
+
+var modifierKeys = map[string]modifierKey{
 	"Alt":     {kb.ModifierAlt, []rune(kb.Alt)[0]},
 	"Control": {kb.ModifierCtrl, []rune(kb.Control)[0]},
 	"Ctrl":    {kb.ModifierCtrl, []rune(kb.Control)[0]},
@@ -24,6 +26,28 @@ var modifierKeys = map[string]struct {
 	"Shift":   {kb.ModifierShift, []rune(kb.Shift)[0]},
 	// ControlOrMeta is what shortcuts are pressed with on this system.
 	"ControlOrMeta": {kb.ModifierCtrl, []rune(kb.Control)[0]},
+}
+
+// otherNames are what people call keys, in lower case.
+var otherNames = map[string]string{
+	"space": " ", "return": "Enter", "esc": "Escape", "del": "Delete", "ins": "Insert", "up": "ArrowUp",
+	"down": "ArrowDown", "left": "ArrowLeft", "right": "ArrowRight", "pgup": "PageUp", "pgdn": "PageDown", "plus": "+",
+}
+
+// modifier finds a key that is held, whatever its name's case.
+func modifier(name string) (m modifierKey, ok bool) {
+	switch strings.ToLower(name) {
+	case "cmd", "command", "super", "win":
+		name = "Meta"
+	case "option", "opt":
+		name = "Alt"
+	}
+	for known, m := range modifierKeys {
+		if strings.EqualFold(known, name) {
+			return m, true
+		}
+	}
+	return m, false
 }
 
 // PressInput is what browser:press takes.
@@ -65,18 +89,25 @@ func parseKey(name string) (*kb.Key, kb.Modifier, error) {
 		if !ok || head == "" {
 			break // the key +
 		}
-		m, known := modifierKeys[head]
+		m, known := modifier(head)
 		if !known {
 			break
 		}
 		mods |= m.bit
 		rest = tail
 	}
-	if m, ok := modifierKeys[rest]; ok {
+	if m, ok := modifier(rest); ok {
 		return kb.Keys[m.key], mods, nil
 	}
-	if rest == "Space" {
-		rest = " "
+	if other, ok := otherNames[strings.ToLower(rest)]; ok {
+		rest = other
+	}
+	switch { // a letter is its key here: Control+A is pressed without Shift
+	case len(rest) != 1:
+	case mods&kb.ModifierShift != 0:
+		rest = strings.ToUpper(rest)
+	case mods != 0:
+		rest = strings.ToLower(rest)
 	}
 	if utf8.RuneCountInString(rest) == 1 {
 		r, _ := utf8.DecodeRuneInString(rest)

@@ -56,7 +56,7 @@ func (s *session) looking(ctx context.Context, timeout float64, do func(context.
 	}
 	ctx, done := t.guard(ctx)
 	defer done()
-	return problem(ctx, do(ctx, t))
+	return t.problem(ctx, do(ctx, t))
 }
 
 // part finds the element that a reading tool is told to read, if any.
@@ -109,6 +109,8 @@ func (s *session) snapshot(ctx context.Context, in SnapshotInput) (out SnapshotO
 			switch {
 			case t.url() == "about:blank" || t.url() == "":
 				out.Snapshot = "(the page is empty: go somewhere with goto)\n"
+			case strings.HasPrefix(t.url(), "chrome-error:"):
+				out.Snapshot = "(the page could not be loaded: go somewhere with goto)\n"
 			case in.Mode == "interactive":
 				out.Snapshot = "(nothing to act on: use mode full, or extract)\n"
 			}

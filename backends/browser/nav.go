@@ -212,9 +212,12 @@ func (s *session) awake(ctx context.Context) (*tab, error) {
 		return nil, err
 	}
 	t.mu.Lock()
-	crashed, d := t.crashed, t.dialog
+	crashed, d, pending := t.crashed, t.dialog, t.pendingNav != 0
 	t.crashed, t.pendingNav = false, 0
 	t.mu.Unlock()
+	if pending { // or it would answer nothing before the server does
+		t.link.send(ctx, page.CommandStopLoading, nil)
+	}
 	if crashed {
 		return t, nil // the browser gives it another process
 	}

@@ -205,7 +205,11 @@ func (s *session) waitFor(ctx context.Context, call sandbox.Call, in WaitInput) 
 		}
 		out.URL = t.url()
 		if isLate(ctx) {
-			return sandbox.Errorf(sandbox.ErrTimeout, "%s (waited %s; the page is at %s)", in.words(), time.Since(begin).Round(time.Millisecond), clip(t.url(), 200))
+			at := "is at " + clip(t.url(), 200)
+			if to := t.goingTo(); to != "" {
+				at += " and on its way to " + clip(to, 200) + ", which has not answered yet"
+			}
+			return sandbox.Errorf(sandbox.ErrTimeout, "%s (waited %s; the page %s)", in.words(), time.Since(begin).Round(time.Millisecond), at)
 		}
 		return err
 	})

@@ -40,6 +40,7 @@ type tab struct {
 	interrupts map[*context.CancelCauseFunc]struct{}
 	starts     int         // navigations of the main frame that began
 	pendingNav int         // began and neither committed nor failed
+	pendingURL string      // where it leads
 	documents  []*document // of the main frame, the last few
 	dialogRun  int         // dialogs answered since the last navigation
 	drag       jsonDrag
@@ -227,6 +228,26 @@ func (t *tab) interruptAll(cause error) {
 		(*cancel)(cause)
 	}
 	clear(t.interrupts)
+}
+
+// goingTo returns the address that the page was sent to and that has not answered
+// yet, if there is one. Until it does the browser passes nothing on to the page.
+func (t *tab) goingTo() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pendingNav == 0 {
+		return ""
+	}
+	return t.pendingURL
+}
+
+// problem is the error of a tool, which says so if the page is between two documents.
+func (t *tab) problem(ctx context.Context, err error) error {
+	_, told := errors.AsType[*sandbox.Error](err)
+	if to := t.goingTo(); err != nil && !told && isLate(ctx) && to != "" {
+		return sandbox.Errorf(sandbox.ErrTimeout, "the page is on its way to %s, which has not answered yet (waited %v): try again later, or leave with goto, back or reload", clip(to, 200), context.Cause(ctx).(*lateError).limit)
+	}
+	return problem(ctx, err)
 }
 
 // url returns where the page is.

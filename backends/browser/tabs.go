@@ -109,7 +109,7 @@ func (s *session) listTabs(ctx context.Context) (out TabsOutput) {
 	var titles sync.WaitGroup
 	for i, t := range tabs {
 		t.mu.Lock()
-		out.Tabs[i] = Tab{Index: i, URL: t.frames[t.main].url, Active: t == active, Crashed: t.crashed}
+		out.Tabs[i] = Tab{Index: i, Active: t == active, Crashed: t.crashed}
 		t.mu.Unlock()
 		titles.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, titleTimeout)
@@ -119,6 +119,7 @@ func (s *session) listTabs(ctx context.Context) (out TabsOutput) {
 				out.Tabs[i].Title = t.title(ctx)
 				done()
 			}
+			out.Tabs[i].URL = t.url() // of a new window it is known a little later
 		})
 	}
 	titles.Wait()
