@@ -31,8 +31,8 @@ func (s *session) fill(ctx context.Context, call sandbox.Call, in FillInput) (ou
 			return err
 		}
 		act.Ref = at.ref
-		var a answer
-		if err := t.js(ctx, at.frame, &a, "fill", at.n, in.Text); err != nil {
+		a, err := t.fill(ctx, at, in.Text)
+		if err != nil {
 			return err
 		}
 		if a.Error != "" {
@@ -45,6 +45,26 @@ func (s *session) fill(ctx context.Context, call sandbox.Call, in FillInput) (ou
 		return nil
 	})
 	return out, err
+}
+
+// fill puts text in the place of what a field holds.
+func (t *tab) fill(ctx context.Context, at *found, text string) (a answer, err error) {
+	var begun struct {
+		answer
+		Done bool
+	}
+	if err := t.js(ctx, at.frame, &begun, "fill", at.n, text); err != nil || begun.Error != "" || begun.Done {
+		return begun.answer, err
+	}
+	if text == "" {
+		err = t.press(ctx, "Delete")
+	} else {
+		err = t.link.Call(ctx, input.CommandInsertText, input.InsertTextParams{Text: text}, nil)
+	}
+	if err == nil {
+		err = t.js(ctx, at.frame, &a, "filled", at.n, text)
+	}
+	return a, err
 }
 
 // TypeInput is what browser:type takes.

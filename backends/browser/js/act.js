@@ -22,7 +22,10 @@ function nativeSet(el, value) {
 
 const TYPED = new Set(['text', 'search', 'url', 'tel', 'email', 'password', 'number', '']);
 
-// fill replaces what a field holds, as if it had been typed.
+// fill selects what a field holds, so that the browser can put text in its place as
+// an input method does: then beforeinput is told too, by which some editors live.
+// What is no text is set here. Then done says so.
+let filling = null;
 function fill(n, text) {
   const el = byRef(n);
   if (!el) return { error: 'gone' };
@@ -33,23 +36,40 @@ function fill(n, text) {
     const sel = el[own.getRootNode]()[own.getSelection]?.() ?? getSelection();
     sel.removeAllRanges();
     sel.addRange(range);
-    document[own.execCommand](text ? 'insertText' : 'delete', false, text);
-    return { value: valueOf(el) };
-  }
-  if (el[own.localName] === 'textarea' || TYPED.has(el.type)) {
+  } else if (el[own.localName] === 'textarea' || TYPED.has(el.type)) {
     el.select();
-    if (text ? !document[own.execCommand]('insertText', false, text) : el.value && !document[own.execCommand]('delete')) {
-      nativeSet(el, text);
-      tell(el, 'input', 'change');
+  } else {
+    nativeSet(el, text); // dates, colours, ranges: a browser would offer a picker
+    if (text && el.value !== text && (el.type !== 'range' && el.type !== 'color' || el.value === '')) {
+      return { error: 'value', why: `an input of type ${el.type} does not take ${JSON.stringify(clip(text, 60))}` + (FORMS[el.type] ? `; give it as ${FORMS[el.type]}` : '') };
     }
-    if (el.type === 'number' && text && el.value === '') return { error: 'value', why: `${JSON.stringify(clip(text, 60))} is no number` };
-    return { value: valueOf(el) };
+    tell(el, 'input', 'change');
+    return { done: true, value: valueOf(el) };
   }
-  nativeSet(el, text); // dates, colours, ranges: a browser would offer a picker
-  if (text && el.value !== text && (el.type !== 'range' && el.type !== 'color' || el.value === '')) {
-    return { error: 'value', why: `an input of type ${el.type} does not take ${JSON.stringify(clip(text, 60))}` };
+  filling?.stop();
+  filling = null;
+  const at = el[own.getRootNode]()[own.activeElement];
+  if (!at || !inside(el, at) && !inside(at, el)) return { done: true, ...filled(n, text) }; // the page took the focus away
+  const f = filling = { el, told: false, stop: () => { for (const n of ['beforeinput', 'input']) removeEventListener(n, f.hear, true); } };
+  f.hear = (e) => { const to = e.composedPath()[0]; if (inside(to, el) || inside(el, to)) f.told = true; };
+  for (const n of ['beforeinput', 'input']) addEventListener(n, f.hear, true);
+  return { done: false };
+}
+
+const FORMS = { date: '2024-12-31', time: '23:59', 'datetime-local': '2024-12-31T23:59', month: '2024-12', week: '2024-W52', color: '#1a2b3c' };
+
+// filled tells what the field holds after the browser put text into it. Where that
+// did not arrive it is put in from here.
+function filled(n, text) {
+  const el = byRef(n), told = filling?.told;
+  filling?.stop();
+  filling = null;
+  if (!el) return { error: 'gone' };
+  if (!told && (text || valueOf(el))) {
+    if (el[own.isContentEditable]) document[own.execCommand](text ? 'insertText' : 'delete', false, text);
+    else if (el.value !== text) { nativeSet(el, text); tell(el, 'input', 'change'); }
   }
-  tell(el, 'input', 'change');
+  if (el.type === 'number' && text && el.value === '') return { error: 'value', why: `${JSON.stringify(clip(text, 60))} is no number` };
   return { value: valueOf(el) };
 }
 
@@ -173,7 +193,7 @@ function scrollTo_(n) {
 // shows reports whether the page shows the text, or an element for the selector.
 function shows(spec) {
   if (spec.selector) {
-    try { return { ok: bySelector(spec.selector).some(visible) }; } catch (e) { return { error: 'selector', why: clip(e.message, 300) }; }
+    try { return { ok: bySelector(spec.selector).some(visible) }; } catch (e) { return noSelector(spec.selector, e); }
   }
   return { ok: byText(spec.text).length > 0 };
 }

@@ -83,9 +83,27 @@ function bySelector(selector) {
   return scope;
 }
 
+// noSelector is the answer to what the browser does not take for a selector.
+function noSelector(selector, e) {
+  const more = /:has-text|:text|:visible|^\s*(text|role|xpath|css|id)=|^\s*\/\/|>>>|getBy/.test(selector) ? '; it must be plain CSS: for what an element shows give text instead' : '';
+  return { error: 'selector', why: clip(e.message, 300) + more };
+}
+
 const SILENT = new Set(['script', 'style', 'noscript', 'template', 'head', 'title', 'meta', 'link']);
+const UNSAID = [...SILENT].join(',');
 const LABELS = ['aria-label', 'placeholder', 'alt', 'title'];
 const BUTTONS = new Set(['submit', 'button', 'reset']);
+
+// said is the text of an element without scripts and the like, which its
+// textContent has.
+function said(el) {
+  if (!el[own.querySelector](UNSAID)) return el[own.textContent];
+  const walk = document[own.createTreeWalker](el, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, (n) =>
+    n[own.nodeType] === 1 && SILENT.has(n[own.localName]) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+  let text = '';
+  for (let n = walk.nextNode(); n; n = walk.nextNode()) if (n[own.nodeType] === 3) text += n.data;
+  return text;
+}
 
 // byText returns the smallest elements that show the text: those that show it
 // exactly, else in another case, else within more.
@@ -114,8 +132,9 @@ function byText(text) {
         if (el[own.querySelector]('*') && depth < 400 && (hasShadow(el) || el[own.querySelector]('input')) && visit(el, depth + 1)) deeper = true;
         continue;
       }
-      deeper = true;
-      if (depth >= 400 || !visit(el, depth + 1)) found[r].push(el);
+      if (depth < 400 && visit(el, depth + 1)) { deeper = true; continue; }
+      const own_ = rank(said(el));
+      if (own_ >= 0) { found[own_].push(el); deeper = true; }
     }
     return deeper;
   };
@@ -169,7 +188,7 @@ function find(spec, kind) {
   }
   let list;
   if (spec.selector) {
-    try { list = bySelector(spec.selector); } catch (e) { return { error: 'selector', why: clip(e.message, 300) }; }
+    try { list = bySelector(spec.selector); } catch (e) { return noSelector(spec.selector, e); }
   } else if (spec.text) {
     list = kind === 'input' ? byLabel(spec.text) : [];
     if (!list.length) list = byText(spec.text);
@@ -179,6 +198,10 @@ function find(spec, kind) {
   if (list.length > 1 && !spec.any) {
     const shown = list.filter(visible);
     if (shown.length) list = shown;
+  }
+  if (list.length > 1 && spec.text && kind === 'click' && spec.nth == null) {
+    const controls = list.filter((e) => retarget(e, kind)[own.matches](CONTROL)); // a heading may say the same as a button
+    if (controls.length === 1) list = controls;
   }
   if (spec.nth != null) {
     const el = list[spec.nth < 0 ? list.length + spec.nth : spec.nth];

@@ -14,10 +14,12 @@ const ROLES = {
   ul: 'list', ol: 'list', li: 'listitem', dl: 'list', dt: 'term', dd: 'definition', table: 'table', tr: 'row', td: 'cell', th: 'columnheader', p: 'paragraph', blockquote: 'blockquote',
   hr: 'separator', progress: 'progressbar', meter: 'meter', output: 'status', video: 'video', audio: 'audio', canvas: 'canvas', pre: 'code', figure: 'figure',
 };
-const INTERACTIVE = new Set(['link', 'button', 'textbox', 'searchbox', 'combobox', 'listbox', 'checkbox', 'radio', 'switch', 'slider', 'spinbutton', 'tab', 'menuitem', 'menuitemcheckbox', 'menuitemradio', 'treeitem', 'option', 'file', 'color', 'date', 'time', 'datetime', 'month', 'week', 'clickable', 'iframe', 'video', 'audio', 'gridcell', 'scrollbar']);
+const INTERACTIVE = new Set(['link', 'button', 'textbox', 'searchbox', 'combobox', 'listbox', 'checkbox', 'radio', 'switch', 'slider', 'spinbutton', 'tab', 'menuitem', 'menuitemcheckbox', 'menuitemradio', 'treeitem', 'option', 'file', 'color', 'date', 'time', 'datetime', 'month', 'week', 'clickable', 'draggable', 'iframe', 'video', 'audio', 'canvas', 'gridcell', 'scrollbar']);
 const NOTABLE = new Set(['heading', 'dialog', 'alertdialog', 'alert', 'status', 'tooltip', 'progressbar', 'menu', 'tablist']);
+const LIVE = new Set(['alert', 'status']); // told of if they say something
+const GIVEN = new Set(['clickable', 'draggable', 'iframe', 'video', 'audio', 'canvas', 'gridcell', 'option']); // without name they are no riddle
 const GROUPS = new Set(['group', 'radiogroup', 'region', 'form', 'toolbar']); // told of if they have a name
-const NAMED_BY_CONTENT = new Set(['link', 'button', 'heading', 'option', 'tab', 'menuitem', 'menuitemcheckbox', 'menuitemradio', 'treeitem', 'checkbox', 'radio', 'switch', 'tooltip', 'clickable', 'alert', 'status', 'columnheader', 'rowheader', 'gridcell']);
+const NAMED_BY_CONTENT = new Set(['link', 'button', 'heading', 'option', 'tab', 'menuitem', 'menuitemcheckbox', 'menuitemradio', 'treeitem', 'checkbox', 'radio', 'switch', 'tooltip', 'clickable', 'alert', 'status', 'columnheader', 'rowheader', 'gridcell', 'draggable']);
 const LEAVES = new Set(['button', 'option', 'textbox', 'searchbox', 'checkbox', 'radio', 'switch', 'slider', 'spinbutton', 'img', 'progressbar', 'meter', 'video', 'audio', 'canvas', 'file', 'color', 'date', 'time', 'datetime', 'month', 'week', 'iframe']);
 
 function roleOf(el) {
@@ -28,6 +30,8 @@ function roleOf(el) {
   const role = typeof r === 'function' ? r(el) : r;
   if (role) return role;
   if (el[own.isContentEditable] && !el[own.parentElement]?.[own.isContentEditable]) return 'textbox';
+  const live = el[own.getAttribute]('aria-live');
+  if (live === 'polite' || live === 'assertive') return live === 'polite' ? 'status' : 'alert';
   if (el[own.hasAttribute]('onclick') || (el[own.hasAttribute]('tabindex') && el[own.tabIndex] >= 0 && el[own.localName] !== 'body')) return 'clickable';
   return '';
 }
@@ -44,6 +48,23 @@ function labelText(label) {
     if (!n[own.parentElement][own.closest]('select') && visible(n[own.parentElement])) text += n.data;
   }
   return text;
+}
+
+// shownText is what an element shows, with what its slots are given, and the shadow
+// trees in it, which its innerText leaves out.
+function shownText(el) {
+  const text = el[own.innerText] ?? el[own.textContent] ?? '';
+  if (!el[own.shadowRoot] && !el[own.querySelector]('slot') && (text || !hasShadow(el))) return text;
+  let all = '', count = 0;
+  const visit = (n) => {
+    if (all.length > 2000 || ++count > 2000) return;
+    if (n[own.nodeType] === 3) { all += n.data; return; }
+    if (n[own.nodeType] !== 1 || SILENT.has(n[own.localName]) || hiddenStyle(n)) return;
+    if (!INLINE.has(n[own.localName]) && n[own.localName] !== 'slot') all += ' ';
+    for (const k of kids(n)) visit(k);
+  };
+  for (const k of kids(el)) visit(k);
+  return all;
 }
 
 function nameOf(el, role) {
@@ -65,8 +86,7 @@ function nameOf(el, role) {
   const alt = squeeze(el[own.getAttribute]('alt') ?? '');
   if (alt) return alt;
   if (NAMED_BY_CONTENT.has(role)) {
-    let text = squeeze(clip(el[own.innerText] ?? el[own.textContent] ?? '', 1000));
-    if (!text && el[own.shadowRoot]) text = squeeze(clip(el[own.shadowRoot][own.textContent], 300));
+    let text = squeeze(clip(shownText(el), 1000));
     if (!text) { const i = el[own.querySelector]('[alt],[aria-label],[title],title'); if (i) text = squeeze(i[own.getAttribute]('alt') || i[own.getAttribute]('aria-label') || i[own.getAttribute]('title') || i[own.textContent]); }
     if (text) return text;
   }
@@ -99,7 +119,17 @@ function shownValue(el, role) {
   if (el[own.localName] === 'input' || el[own.localName] === 'textarea') return squeeze(clip(el.value, 300));
   if (role === 'textbox') return squeeze(clip(el[own.innerText] ?? '', 300));
   if (role === 'progressbar' || role === 'meter') return String(el.value ?? el[own.getAttribute]('aria-valuenow') ?? '');
-  return el[own.getAttribute]('aria-valuetext') ?? '';
+  return el[own.getAttribute]('aria-valuetext') ?? el[own.getAttribute]('aria-valuenow') ?? '';
+}
+
+// near is what stands beside a control without name, such as the text of its row.
+function near(el) {
+  for (let p = parentOf(el), up = 0; p && up < 3 && p !== document[own.body]; p = parentOf(p), up++) {
+    if (p[own.querySelectorAll]('*').length > 50) return '';
+    const text = squeeze(clip(shownText(p), 300));
+    if (text) return text;
+  }
+  return '';
 }
 
 // kids are the nodes below an element as they are shown.
@@ -148,12 +178,14 @@ function snapshot(rootRef, mode, max, prefix, base) {
     const el = node;
     if (hiddenStyle(el)) return;
     let role = roleOf(el);
+    const drag = el[own.getAttribute]('draggable') === 'true';
+    if (!role && drag) role = 'draggable';
     if (!role && !el[own.shadowRoot] && pointer(el)) role = 'clickable';
     const gone = el[own.localName] !== 'slot' && unseen(el);
     const active = INTERACTIVE.has(role);
-    if (role && !gone && (full || active || NOTABLE.has(role) || GROUPS.has(role) && nameOf(el, role))) {
+    if (role && !gone && (full || active || drag || NOTABLE.has(role) && !LIVE.has(role) || (GROUPS.has(role) || LIVE.has(role)) && nameOf(el, role))) {
       let below = depth + 1;
-      const name = nameOf(el, role);
+      const name = nameOf(el, role) || (drag ? squeeze(clip(shownText(el), 200)) : '');
       const list = kids(el);
       const onlyText = full && !active && !NOTABLE.has(role) && [...list].every((k) => k[own.nodeType] !== 1 || plain(k)) ? squeeze(clip(el[own.textContent], 2000)) : '';
       if (role === 'clickable' && !name && list.length && !full) {
@@ -163,6 +195,8 @@ function snapshot(rootRef, mode, max, prefix, base) {
       } else {
         let line = '- ' + role;
         if (name && name !== onlyText) line += ' ' + quote(name, 200);
+        else if (!name && active && !full && !GIVEN.has(role)) { const by = near(el); if (by) line += ' [near ' + quote(by, 60) + ']'; }
+        if (drag && role !== 'draggable') line += ' [draggable]';
         for (const s of states(el, role)) line += ' [' + s + ']';
         line += ' [ref=' + prefix + refOf(el) + ']';
         if (role === 'link' && full) line += ' [url=' + clip(el[own.getAttribute]('href') ?? '', 200) + ']';
@@ -346,9 +380,14 @@ function markdown(root, max) {
         return;
       }
       case 'textarea': if (el.value) apart('`' + squeeze(clip(el.value, 2000)) + '`'); return;
-      case 'button': { const label = squeeze(clip(el[own.innerText] || el[own.getAttribute]('aria-label') || '', 200)); if (label) apart('[' + label + ']'); return; }
+      case 'button': { const label = squeeze(clip(shownText(el) || el[own.getAttribute]('aria-label') || '', 200)); if (label) apart('[' + label + ']'); return; }
       case 'select': apart('`' + [...el.selectedOptions].map((o) => squeeze(o.label)).join(', ') + '`'); return;
-      case 'svg': case 'canvas': case 'video': case 'audio': case 'object': case 'iframe': return;
+      case 'svg': case 'canvas': case 'video': case 'audio': case 'object': return;
+      case 'iframe': { // it has a document of its own, which is read by itself
+        const r = rectOf(el);
+        if (!r || r.width < 20 || r.height < 20) return;
+        block(); add('[frame' + [nameOf(el, 'iframe'), clip(link(el[own.getAttribute]('src') ?? ''), 200)].map((s) => s && ' ' + s.replace(/([[\]])/g, '\\$1')).join('') + ']'); block(); return;
+      }
       case 'p': block(); inner(); block(); return;
     }
     const b = BLOCKS.has(tag) || /^(block|flex|grid|list-item|table)$/.test(getComputedStyle(el).display);
@@ -370,6 +409,6 @@ function extract(ref, format, readableOnly, max) {
 }
 
 globalThis.__tools = {
-  ready, fill, focus, choose, checked, labelOf, value, fileInput, element, framePoint, watchDrag, dragBegan, scrolled, scrollTo: scrollTo_,
+  ready, fill, filled, focus, choose, checked, labelOf, value, fileInput, element, framePoint, watchDrag, dragBegan, scrolled, scrollTo: scrollTo_,
   shows, awaitShown, box, pageSize, title, storage, setStorage, snapshot, frameElement, extract,
 };
