@@ -26,9 +26,9 @@ const { parse, stringify } = JSON;
 const { inspect } = util;
 const { from, concat, alloc, isBuffer } = Buffer;
 const { getOwnPropertyNames, getOwnPropertyDescriptor, defineProperty } = Object;
-const { store } = Atomics;
+const { load: peek, store, compareExchange } = Atomics;
 const resources = process.resourceUsage.bind(process);
-const error = Error, text = String, now = setImmediate;
+const error = Error, text = String, now = setImmediate, tick = process.nextTick;
 const apply = Reflect.apply;
 
 // fault ends the interpreter for a fault of this program, or of what cells have
@@ -66,11 +66,19 @@ function send(answer) {
   const frame = alloc(4 + body.length);
   frame.writeUInt32BE(body.length, 0);
   body.copy(frame, 4);
-  for (let at = 0; at < frame.length;) {
+  try {
+    writeAll(4, frame);
+  } catch (e) {
+    reallyExit(70);
+  }
+}
+
+function writeAll(fd, data) {
+  for (let at = 0; at < data.length;) {
     try {
-      at += writeSync(4, frame, at, frame.length - at);
+      at += writeSync(fd, data, at, data.length - at);
     } catch (e) {
-      if (e.code !== 'EAGAIN' && e.code !== 'EINTR') process.reallyExit(70);
+      if (e.code !== 'EAGAIN' && e.code !== 'EINTR') throw e;
     }
   }
 }
@@ -101,13 +109,26 @@ for (const fd of [1, 2]) {
 
 let kept = false;
 // keepStreams keeps cells from ending the objects of the standard streams, and
-// has all that is written go out at once.
+// has all that is written go out at once. Theirs is a write of our own: one that is
+// interrupted leaves a stream that takes itself for busy, and prints nothing more.
 function keepStreams() {
   if (kept) return;
   kept = true;
   for (const s of [process.stdout, process.stderr]) {
+    const fd = s.fd;
     s.end = s.destroy = () => s;
     if (s._handle && s._handle.setBlocking) s._handle.setBlocking(true);
+    s.write = (chunk, encoding, done) => {
+      if (typeof encoding === 'function') [encoding, done] = [undefined, encoding];
+      let failed = null;
+      try {
+        writeAll(fd, typeof chunk === 'string' ? from(chunk, encoding) : chunk);
+      } catch (e) {
+        failed = e;
+      }
+      if (typeof done === 'function') tick(done, failed);
+      return true;
+    };
   }
 }
 
@@ -298,20 +319,38 @@ function imports(source) {
 
 // ----- cells -----
 
-const shared = new Int32Array(new SharedArrayBuffer(4)); // the request that runs; 0: none
+// What this thread and the watcher share: the request that runs (0: none;
+// negative: it is being terminated), and the last one that is to be interrupted.
+const shared = new Int32Array(new SharedArrayBuffer(8));
+let late = null; // an answer that came while its request was being terminated
 
+// begin reports whether the request is to be interrupted already.
 function begin(request) {
   current = request;
+  late = null;
   store(shared, 0, request.id);
+  return peek(shared, 1) === request.id;
 }
 
-// finish answers the current request, once.
+// finish answers the current request, once. A termination that is under way could
+// hit this program itself, or the next cell: the answer then waits for its end.
 function finish(request, answer) {
   if (current !== request) return; // it was interrupted
-  current = null;
-  store(shared, 0, 0);
   answer.id = request.id;
+  if (compareExchange(shared, 0, request.id, 0) !== request.id) {
+    late = answer;
+    return;
+  }
+  current = null;
   send(answer);
+}
+
+// terminated is called when a termination has come to its end, whatever it has hit.
+function terminated(id) {
+  if (!current || current.id !== id) return;
+  store(shared, 0, id);
+  if (late) finish(current, late);
+  else finishRun(current, interruption());
 }
 
 function resetPeak() {
@@ -368,7 +407,7 @@ const ops = {
     try {
       source = imports(source);
     } catch (e) {} // the evaluation says what is wrong
-    begin(request);
+    if (begin(request)) return finishRun(request, interruption());
     post('Runtime.evaluate', { expression: source + '\n//# sourceURL=' + name, replMode: true, objectGroup: 'cell' }, guarded((err, res) => {
       if (current !== request) return;
       if (err) return finishRun(request, interruption()); // it was terminated
@@ -472,17 +511,18 @@ new (require('net').Socket)({ fd: 5, readable: true, writable: false }).on('data
   data = Buffer.concat([data, d]);
   for (; data.length >= 4; data = data.subarray(4)) {
     const id = data.readUInt32BE(0);
-    if (Atomics.load(shared, 0) !== id) continue;
+    Atomics.store(shared, 1, id);
     parentPort.postMessage(id); // enough for code that waits
     setTimeout(() => {
-      if (Atomics.load(shared, 0) === id) session.post('Runtime.terminateExecution');
+      if (Atomics.compareExchange(shared, 0, id, -id) === id) session.post('Runtime.terminateExecution', () => parentPort.postMessage(-id));
     }, 100);
   }
 }).on('error', () => {});
 `;
 const watcher = new Worker(watch, { eval: true, workerData: shared, stdin: false });
 watcher.on('message', (id) => {
-  if (current && current.id === id) finishRun(current, interruption());
+  if (id < 0) terminated(-id);
+  else if (current && current.id === id) finishRun(current, interruption());
 });
 watcher.on('error', (e) => writeSync(2, 'driver: ' + inspect(e) + '\n'));
 watcher.unref();
