@@ -1,7 +1,8 @@
 # Runs cells in a Jupyter kernel for the host program, in the words of the other
 # drivers: requests come on descriptor 3, answers go to descriptor 4, both as
-# frames of JSON after their length in four bytes. The kernel's output goes to
-# descriptors 1 and 2. Kernel and bridge talk over sockets in /tmp.
+# frames of JSON after their length in four bytes; descriptor 5 brings the number
+# of a request to interrupt. The kernel's output goes to descriptors 1 and 2.
+# Kernel and bridge talk over sockets in /tmp.
 import sys
 
 workspace = sys.path.pop(0)  # files there may have the names of modules
@@ -13,6 +14,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 
 os.environ.pop("MPLBACKEND", None)  # the kernel has one of its own
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # it warns about what nobody debugs
@@ -24,17 +26,21 @@ import zmq
 from jupyter_client import KernelManager
 
 MAX_OUTPUTS = 24 << 20  # characters of all rich outputs of a cell
-R, W = 3, 4
-for fd in (R, W):
+R, W, BREAKER = 3, 4, 5
+for fd in (R, W, BREAKER):
     os.set_inheritable(fd, False)
 
 
 class Interrupts:
-    count = 0
+    number, count = 0, 0  # of the last request that is to be interrupted, and how often
 
-
-def on_interrupt(signum, frame):
-    Interrupts.count += 1
+    @classmethod
+    def read(cls):
+        numbers = os.read(BREAKER, 1 << 12)
+        for i in range(0, len(numbers), 4):
+            number = int.from_bytes(numbers[i : i + 4], "big")
+            cls.count = cls.count + 1 if number == cls.number else 1
+            cls.number = number
 
 
 def receive():
@@ -81,7 +87,7 @@ class Cell:
     """What the messages about one request say."""
 
     def __init__(self, parent):
-        self.parent, self.idle, self.reply = parent, False, None
+        self.parent, self.begun, self.idle, self.reply = parent, False, False, None
         self.result, self.cut, self.outputs, self.size, self.error = None, False, [], 0, None
 
     def add(self, data):
@@ -101,6 +107,8 @@ class Cell:
             return
         if kind == "status" and content["execution_state"] == "idle":
             self.idle = True
+        elif kind == "execute_input":
+            self.begun = True
         elif kind == "display_data":
             self.add(content["data"])
         elif kind == "execute_result":
@@ -121,9 +129,12 @@ def pump(cell, limit, seconds):
     poller = zmq.Poller()
     for channel in (client.iopub_channel, client.shell_channel):
         poller.register(channel.socket, zmq.POLLIN)
+    poller.register(BREAKER, zmq.POLLIN)
     if cell is None:
         poller.register(R, zmq.POLLIN)
     ready = dict(poller.poll(seconds * 1000))
+    if BREAKER in ready:
+        Interrupts.read()
     while True:
         try:
             (cell or NOBODY).take(client.get_iopub_msg(timeout=0), limit)
@@ -142,14 +153,23 @@ def pump(cell, limit, seconds):
 NOBODY = Cell("")
 
 
-def execute(code, limit, **options):
-    Interrupts.count = seen = 0
-    cell = Cell(client.execute(code, allow_stdin=False, **options))
+def execute(number, code, limit, **options):
+    # Or the kernel would skip what comes soon after an error.
+    cell = Cell(client.execute(code, allow_stdin=False, stop_on_error=False, **options))
+    passed, idle_since = 0, None
     while not (cell.idle and cell.reply is not None):
         pump(cell, limit, 0.1)
-        if Interrupts.count > seen:
-            seen = Interrupts.count
+        asked = Interrupts.count if Interrupts.number == number else 0
+        # A kernel that has not begun takes no notice. The second one is for what
+        # keeps it from beginning.
+        if asked > passed and (cell.begun or asked > 1):
+            passed = asked
             km.interrupt_kernel()
+        if cell.idle and passed:  # interrupted just before or after the code, a kernel may not reply
+            idle_since = idle_since or time.monotonic()
+            if time.monotonic() > idle_since + 1:
+                cell.error = cell.error or {"name": "KeyboardInterrupt", "value": "", "traceback": "KeyboardInterrupt\n"}
+                break
         check_alive()
     return cell
 
@@ -176,7 +196,7 @@ def op_run(req):
         kernel_status("clear_refs", b"5")
     except Exception:
         pass
-    cell = execute(req["code"], req["max"], store_history=True)
+    cell = execute(req["id"], req["code"], req["max"], store_history=True)
     code = 0
     if cell.error is not None:
         code = 1
@@ -195,8 +215,8 @@ LIST = (
 
 
 def op_variables(req):
-    cell = execute("", 0, silent=True, user_expressions={"v": LIST % req["max"]})
-    value = cell.reply.get("user_expressions", {}).get("v", {})
+    cell = execute(req["id"], "", 0, silent=True, user_expressions={"v": LIST % req["max"]})
+    value = (cell.reply or {}).get("user_expressions", {}).get("v", {})
     if value.get("status") != "ok":
         return {"unknown": True}
     found = [{"name": n, "type": t, "preview": p} for n, t, p in ast.literal_eval(value["data"]["text/plain"])]
@@ -205,7 +225,7 @@ def op_variables(req):
 
 def op_refresh(req):
     if km.kernel_spec.language == "python":
-        execute("import importlib; importlib.invalidate_caches(); del importlib", 0, silent=True)
+        execute(req["id"], "import importlib; importlib.invalidate_caches(); del importlib", 0, silent=True)
     return {}
 
 
@@ -218,7 +238,7 @@ km.start_kernel(stdout=quiet, stderr=quiet)
 client = km.blocking_client()
 client.start_channels()
 client.wait_for_ready(timeout=25)
-signal.signal(signal.SIGINT, on_interrupt)
+signal.signal(signal.SIGINT, lambda *_: None)  # it is the children's
 info = client.kernel_info(reply=True, timeout=10)["content"]
 send({"version": info.get("language_info", {}).get("version", "")})
 ops = {"run": op_run, "variables": op_variables, "refresh": op_refresh}

@@ -69,6 +69,46 @@ func TestInterruptAtAnyMoment(t *testing.T) {
 	wg.Wait()
 }
 
+// TestEarlyInterrupt interrupts a call that the interpreter has not come to, since
+// something of an earlier call holds it up.
+func TestEarlyInterrupt(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, code.Config{}).session("")
+	b.run(code.RunInput{Code: "import asyncio; await asyncio.sleep(0)"}) // there is a loop
+	for _, tt := range []struct{ language, hold, loop, get, want string }{
+		{"python", "import asyncio, os, time\nheld = 0\nasync def hold():\n    global held\n    open('held', 'w').close()\n    while not os.path.exists('go'): time.sleep(0.01)\n    held = 1\n" +
+			"task = asyncio.get_event_loop().create_task(hold())", "while True: pass", "await task; print(held)", "KeyboardInterrupt"},
+		{"javascript", "const fs = require('fs'); var held = 0; setTimeout(() => { fs.writeFileSync('held', ''); while (!fs.existsSync('go')); held = 1 }, 0); 0",
+			"while (true) {}", "console.log(held)", "Interrupted"},
+	} {
+		b.run(code.RunInput{Language: "bash", Code: "rm -f held go"})
+		b.run(code.RunInput{Language: tt.language, Code: tt.hold})
+		b.run(code.RunInput{Language: "bash", Code: "until test -e held; do sleep 0.01; done"})
+		done := make(chan code.RunOutput)
+		go func() {
+			out, err := b.tools.Run.Call(t.Context(), b.w, code.RunInput{Language: tt.language, Code: tt.loop})
+			if err != nil {
+				t.Error(err)
+			}
+			done <- out
+		}()
+		for interrupted := 0; interrupted == 0; {
+			out, err := b.tools.Interrupt.Call(t.Context(), b.w, code.InterruptInput{Language: tt.language})
+			if err != nil {
+				t.Fatal(err)
+			}
+			interrupted = len(out.Interrupted)
+		}
+		b.run(code.RunInput{Language: "bash", Code: "touch go"})
+		if out := <-done; out.Error == nil || out.Error.Name != tt.want || out.ReturnCode != 130 || out.Restarted || out.TimedOut {
+			t.Errorf("%s = %+v, error %+v", tt.language, out, out.Error)
+		}
+		if out := b.run(code.RunInput{Language: tt.language, Code: tt.get}); out.Stdout != "1\n" || out.Restarted {
+			t.Errorf("%s afterwards = %+v, error %+v", tt.language, out, out.Error)
+		}
+	}
+}
+
 func TestReset(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, code.Config{}).session("")

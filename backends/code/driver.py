@@ -1,6 +1,11 @@
 # Runs cells in __main__ for the host program: requests come on descriptor 3,
 # answers go to descriptor 4, both as frames of JSON after their length in four
-# bytes. What cells print goes to descriptors 1 and 2 as it is.
+# bytes; descriptor 5 brings the number of a request to interrupt, and SIGINT says
+# so. What cells print goes to descriptors 1 and 2 as it is.
+#
+# Python runs signal handlers between two steps of a program, but never between
+# the end of a for loop's step and the assignment to its variable. What must not
+# be lost to an exception of a handler is therefore done by a for loop over map.
 #
 # Its globals have a copy of the builtins, and it keeps what it uses of other
 # modules, so that a cell that replaces or deletes parts of them breaks itself
@@ -63,7 +68,8 @@ SIGINT = _signal.SIGINT
 SIGNALS = tuple(getattr(_signal, "SIG" + n) for n in "ALRM VTALRM PROF USR1 USR2 CHLD HUP TERM WINCH URG IO".split())
 set_mask, BLOCK, UNBLOCK = _signal.pthread_sigmask, _signal.SIG_BLOCK, _signal.SIG_UNBLOCK
 modules = sys.modules
-name_of = type.__dict__["__name__"].__get__  # whatever a metaclass says
+name_of = type.__dict__["__qualname__"].__get__  # whatever a metaclass says
+code_of = SystemExit.__dict__["code"].__get__
 
 
 def move(fd, to):
@@ -77,14 +83,17 @@ def move(fd, to):
     raise OSError("no descriptor is free")
 
 
-R, W, OUT, ERR = move(3, 3), move(4, 4), move(1, 1), move(2, 2)
-close(3)
-close(4)
+R, W, BREAKER, OUT, ERR = move(3, 3), move(4, 4), move(5, 5), move(1, 1), move(2, 2)
+for fd in (3, 4, 5):
+    close(fd)
+set_blocking(BREAKER, False)
 PIPES = {1: (OUT, fstat(OUT)), 2: (ERR, fstat(ERR))}
 
 
 class State:
     running = False  # a cell may be interrupted
+    number = 0  # of the request
+    patience = 0  # interrupts that are to break what holds up the loop between two cells
     flags = 0  # of __future__
     cell = 0
     cache = {}  # sources of cells as linecache has them; its own, once it is there
@@ -97,6 +106,36 @@ class State:
 def on_interrupt(signum, frame):
     if State.running:
         raise KeyboardInterrupt
+    if State.patience:
+        State.patience -= 1
+        if not State.patience:
+            raise KeyboardInterrupt
+
+
+def was_interrupted():
+    """Reports whether the request was to be interrupted before its cell ran, when
+    signals go by without effect."""
+    last = b""
+    try:
+        while True:
+            came = read(BREAKER, 1 << 12)
+            if not came:
+                break
+            last = came[-4:]
+    except OSError:
+        pass  # that is all
+    return int.from_bytes(last, "big") == State.number
+
+
+def take_interrupts():
+    """Puts back the handler of interrupts. That of a cell may run, and raise,
+    before it is replaced."""
+    for _ in range(10):
+        try:
+            set_signal(SIGINT, on_interrupt)
+            return
+        except BaseException:
+            pass
 
 
 # ----- streams -----
@@ -160,18 +199,17 @@ def receive_exactly(n):
     data = b""
     while len(data) < n:
         try:
-            piece = read(R, min(n - len(data), 1 << 20))
-        except Exception:  # of a signal handler that a cell has set
+            for piece in map(read, (R,), (min(n - len(data), 1 << 20),)):
+                if not piece:
+                    leave(0)  # the host is gone
+                data += piece
+        except BaseException:  # of a signal handler that a cell has set
             if getpid() != PID:
                 leave(0)
             try:
                 fstat(R)
             except OSError:
                 leave(70)
-            continue
-        if not piece:
-            leave(0)  # the host is gone
-        data += piece
     return data
 
 
@@ -184,7 +222,8 @@ def send(answer):
     frame = memoryview(len(frame).to_bytes(4, "big") + frame)
     while frame:
         try:
-            frame = frame[write(W, frame):]
+            for n in map(write, (W,), (frame,)):
+                frame = frame[n:]
         except OSError:
             leave(70)
 
@@ -252,6 +291,8 @@ def compile_cell(source, name):
 
 
 def run_cell(source, name):
+    if was_interrupted():
+        raise KeyboardInterrupt
     parts, wanted = compile_cell(source, name)
     value = None
     for code in parts:
@@ -267,11 +308,14 @@ def wait_for(coroutine):
     if State.loop is None or State.loop.is_closed():
         State.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(State.loop)
-    task = State.loop.create_task(coroutine)
+    task = None
     try:
+        task = State.loop.create_task(coroutine)
         return State.loop.run_until_complete(task)
     except BaseException as e:
-        if task.done():
+        if task is None:  # interrupted while it was made; or it would run between two cells
+            task = next((t for t in asyncio.all_tasks(State.loop) if t.get_coro() is coroutine), None)
+        if task is None or task.done():
             raise
         interruption, where = e, e.__traceback__
     task.cancel()
@@ -309,7 +353,7 @@ def describe(e):
             value = str(e)
         except Exception:
             value = only
-    return {"name": type(e).__qualname__, "value": cut(value, 1 << 14)[0], "traceback": cut("".join(lines), 1 << 16)[0]}
+    return {"value": cut(value, 1 << 14)[0], "traceback": cut("".join(lines), 1 << 16)[0]}
 
 
 def hide_driver(known, depth):
@@ -321,39 +365,54 @@ def hide_driver(known, depth):
 
 def outline(e):
     """Describes an exception that describe fails with."""
-    name, value = type(e).__name__, cut(str(e), 1 << 14)[0]
-    return {"name": name, "value": value, "traceback": name + (": " + value if value else "") + "\n"}
+    name, value = name_of(type(e)), cut(str(e), 1 << 14)[0]
+    return {"value": value, "traceback": name + (": " + value if value else "") + "\n"}
 
 
 def described(e):
-    """Returns an exception as data, with the exit code that it stands for."""
+    """Returns an exception as data, with the exit code that it stands for. Name and
+    code are right whatever interrupts come meanwhile, and the rest is unless it
+    takes long."""
+    name = name_of(type(e))
+    try:
+        own("traceback")  # with its imports, which an interrupt would leave half done
+    except BaseException:
+        pass
     made, failed = guard(describe, e)
     if failed is not None:
         made, failed = guard(outline, e)
     if failed is not None:
-        name = name_of(type(e))
-        made = {"name": name, "value": "", "traceback": name + " (that cannot be shown)\n"}
-    code, failed = guard(exit_code, e)
-    if failed is not None:  # interrupts come here too, as often as somebody asks for them
-        code = 130 if type(e) is KeyboardInterrupt else 1
-    return made, code
+        made = {"value": "", "traceback": name + " (that cannot be shown)\n"}
+    made["name"] = name
+    return made, exit_code(e)
 
 
 def exit_code(e):
     kind = type(e)
-    if issubclass(kind, SystemExit):
-        code = e.code
-        return 0 if code is None else int.__and__(code, 255) if isinstance(code, int) else 1
-    return 130 if issubclass(kind, KeyboardInterrupt) else 1
+    if not issubclass(kind, SystemExit):
+        return 130 if issubclass(kind, KeyboardInterrupt) else 1
+    code = code_of(e)
+    if kind is not SystemExit:  # it may have a code of its own
+        theirs, failed = guard(getattr, e, "code")
+        if failed is None:
+            code = theirs
+        elif type(failed) is not KeyboardInterrupt:
+            return 1
+    if code is None:
+        return 0
+    return int.__and__(code, 255) if issubclass(type(code), int) else 1
 
 
 def forget_orphans():
     """Forgets the parts of packages whose import was interrupted, without which
     they could never be imported again."""
-    for name in sorted(modules):
-        parent = name.rpartition(".")[0]
-        if parent and parent not in modules:
-            del modules[name]
+    try:
+        for name in sorted(modules):
+            parent = name.rpartition(".")[0]
+            if parent and parent not in modules:
+                del modules[name]
+    except Exception:
+        pass  # a cell has put something else there
 
 
 def op_run(req):
@@ -364,7 +423,7 @@ def op_run(req):
     if State.cell > MAX_CELLS:
         State.cache.pop("<cell %d>" % (State.cell - MAX_CELLS), None)
     State.outputs, State.size = [], 0
-    set_signal(SIGINT, on_interrupt)
+    take_interrupts()
     keep_loop()
     reset_peak()
     settle()
@@ -372,11 +431,11 @@ def op_run(req):
     value, failed = guard(run_cell, source, name)
     settrace(None)
     setprofile(None)
-    guard(set_signal, SIGINT, on_interrupt)  # the cell may have set another
+    take_interrupts()  # the cell may have set a handler of its own
     if getpid() != PID:  # a child that a cell has forked came here
         end_child(failed)
     if failed is not None and type(failed) is KeyboardInterrupt:
-        guard(forget_orphans)
+        forget_orphans()
     if failed is None:
         made, failed = guard(show_value, value, req["max"])
         if failed is None:
@@ -388,7 +447,9 @@ def op_run(req):
     if failed is not None:
         answer["error"], answer["code"] = described(failed)
     State.outputs = []
-    guard(repair_streams)
+    for _ in range(3):  # an interrupt is not to leave the next cell without output
+        if type(guard(repair_streams)[1]) is not KeyboardInterrupt:
+            break
     answer["memory"] = memory()
     return answer
 
@@ -468,20 +529,20 @@ def idle():
         came = loop.create_future()
         loop.add_reader(R, lambda: came.done() or came.set_result(None))
         try:
-            State.running = True
+            State.patience = 2  # the first one is for the cell that is to come
             set_mask(UNBLOCK, SIGNALS)
             loop.run_until_complete(came)
         finally:
-            State.running = False
+            State.patience = 0
             set_mask(BLOCK, SIGNALS)
             loop.remove_reader(R)
     except BaseException:
-        State.running = False
+        State.patience = 0
         set_mask(BLOCK, SIGNALS)
 
 
 def after_fork():
-    for fd in (R, W):
+    for fd in (R, W, BREAKER):
         try:
             close(fd)
         except OSError:
@@ -490,15 +551,19 @@ def after_fork():
 
 def serve():
     ops = {"run": op_run, "variables": op_variables, "refresh": op_refresh}
-    set_signal(SIGINT, on_interrupt)
+    take_interrupts()
     send({"version": "%d.%d.%d" % sys.version_info[:3]})
     while True:
+        idle()
+        req = receive()
+        State.number = req["id"]
         try:
-            idle()
-            req = receive()
-        except KeyboardInterrupt:
-            continue
-        answer = ops[req["op"]](req)
+            answer = ops[req["op"]](req)
+        except KeyboardInterrupt as e:  # of a handler of the cell's, just when it had ended
+            if getpid() != PID:
+                leave(130)
+            answer = {"result": None, "cut": False, "outputs": [], "memory": memory()}
+            answer["error"], answer["code"] = described(e)
         answer["id"] = req["id"]
         send(answer)
 

@@ -2,11 +2,15 @@ package code
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxFrame bounds what an interpreter may answer: the rich outputs of a cell
@@ -92,4 +96,19 @@ func (f *frameReader) next() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// ready reads from a file what is there already, whatever its deadline.
+type ready struct{ f *os.File }
+
+func (r ready) Read(b []byte) (n int, err error) {
+	rc, err := r.f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	cerr := rc.Control(func(fd uintptr) { n, err = unix.Read(int(fd), b) })
+	if n <= 0 {
+		return 0, cmp.Or(cerr, err, io.EOF)
+	}
+	return n, nil
 }

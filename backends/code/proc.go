@@ -22,9 +22,12 @@ const (
 	// interruptGrace is how long code may take to end once it is interrupted; it
 	// is interrupted again after the half of it, and a bit later, and then killed.
 	interruptGrace = 2 * time.Second
-	killWait       = 5 * time.Second // for the end of a killed interpreter
-	startLimit     = 30 * time.Second
-	maxVersion     = 100 // bytes of an interpreter's version
+	// kernelGrace is the same for a Jupyter kernel, which imports much before it
+	// shows its first traceback.
+	kernelGrace = 10 * time.Second
+	killWait    = 5 * time.Second // for the end of a killed interpreter
+	startLimit  = 30 * time.Second
+	maxVersion  = 100 // bytes of an interpreter's version
 )
 
 // driver is how an interpreter of one language is started.
@@ -34,9 +37,9 @@ type driver struct {
 	// source from descriptor 3 and run them.
 	boot func(n int) []string
 	env  []string // added to the interpreter's
-	// breaker gives it descriptor 5, on which interrupts come; else they come as
-	// SIGINT.
-	breaker bool
+	// signal tells it of interrupts by SIGINT, besides descriptor 5.
+	signal bool
+	grace  time.Duration
 }
 
 //go:embed show.py
@@ -46,7 +49,7 @@ var showSource []byte
 var pythonSource []byte
 
 func pythonDriver() driver {
-	return driver{source: slices.Concat(showSource, pythonSource), boot: func(n int) []string {
+	return driver{source: slices.Concat(showSource, pythonSource), signal: true, grace: interruptGrace, boot: func(n int) []string {
 		// It gets builtins of its own, and leaves no name in __main__.
 		return []string{"-c", fmt.Sprintf("exec(compile(open(3,'rb',closefd=False).read(%d),'<driver>','exec'),{'__name__':'driver','__builtins__':dict(vars(__import__('builtins')))})", n)}
 	}}
@@ -56,7 +59,7 @@ func pythonDriver() driver {
 var javascriptSource []byte
 
 func javascriptDriver() driver {
-	return driver{source: javascriptSource, breaker: true, boot: func(n int) []string {
+	return driver{source: javascriptSource, grace: interruptGrace, boot: func(n int) []string {
 		return []string{"-e", fmt.Sprintf("(()=>{const b=Buffer.alloc(%d);for(let n=0;n<b.length;)n+=require('fs').readSync(3,b,n,b.length-n);"+
 			"new (require('vm').Script)(b.toString(),{filename:'<driver>'}).runInThisContext()(require,s=>import(s))})()", n)}
 	}}
@@ -67,9 +70,7 @@ var bridgeSource []byte
 
 // bridgeDriver is a Python that has a Jupyter kernel do the work.
 func bridgeDriver(kernel string) driver {
-	d := pythonDriver()
-	d.source, d.env = bridgeSource, []string{"SANDBOX_KERNEL=" + kernel}
-	return d
+	return driver{source: bridgeSource, grace: kernelGrace, boot: pythonDriver().boot, env: []string{"SANDBOX_KERNEL=" + kernel}}
 }
 
 // proc is an interpreter process with a driver in it.
@@ -77,7 +78,9 @@ type proc struct {
 	p       *sandbox.Process
 	to      *os.File // requests
 	from    *os.File // answers
-	breaker *os.File // interrupts; nil: by signal
+	breaker *os.File // numbers of requests to interrupt
+	signal  bool     // interrupts are told by SIGINT as well
+	grace   time.Duration
 	frames  frameReader
 	version string // of the interpreter
 
@@ -131,7 +134,7 @@ func startProc(ctx context.Context, env sandbox.Env, d driver, program string, e
 	if err != nil {
 		return nil, err
 	}
-	p := &proc{exited: make(chan struct{})}
+	p := &proc{exited: make(chan struct{}), signal: d.signal, grace: d.grace}
 	var theirs, ours []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -143,23 +146,16 @@ func startProc(ctx context.Context, env sandbox.Env, d driver, program string, e
 			}
 		}
 	}()
-	for i, host := range []bool{true, false, false, false, true} { // to, from, stdout, stderr, breaker
-		if i == 4 && !d.breaker {
-			break
-		}
+	for _, host := range []bool{true, false, false, false, true} { // to, from, stdout, stderr, breaker
 		h, t, err := pipe(uid, host)
 		if err != nil {
 			return nil, fmt.Errorf("pipes of the interpreter: %w", err)
 		}
 		ours, theirs = append(ours, h), append(theirs, t)
 	}
-	p.to, p.from = ours[0], ours[1]
+	p.to, p.from, p.breaker = ours[0], ours[1], ours[4]
 	p.frames.r = p.from
-	files := theirs[:2:2]
-	if d.breaker {
-		p.breaker = ours[4]
-		files = append(files, theirs[4])
-	}
+	files := []*os.File{theirs[0], theirs[1], theirs[4]}
 	if p.stdout, err = newStream(ours[2]); err != nil {
 		return nil, err
 	}
@@ -238,14 +234,14 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 	deadline := time.Now().Add(limit)
 	// What waits for a child without listening, as system(3) does, goes on when
 	// the second interrupt has ended the child; then comes the third.
-	patience := [...]time.Duration{interruptGrace / 2, interruptGrace / 8, interruptGrace * 3 / 8}
+	patience := [...]time.Duration{p.grace / 2, p.grace / 8, p.grace * 3 / 8}
 	stage := 0 // interrupts so far
 	for {
 		p.setDeadline(deadline)
 		select {
 		case <-p.exited:
 			// What it had answered is in the pipe; a child may hold that open.
-			p.setDeadline(time.Now().Add(20 * time.Millisecond))
+			p.frames.r = ready{p.from}
 			if frame, err := p.frames.next(); err == nil {
 				o.answer = p.decodeAnswer(frame)
 			}
@@ -347,12 +343,17 @@ func (p *proc) interrupt() bool {
 	if p.tries++; p.tries > 1 {
 		_ = p.interruptGroup() // then it is killed
 	}
-	if p.breaker != nil {
+	// The number tells what a signal does not: a driver that has not come to the
+	// request yet finds it there.
+	var err error
+	if p.tries == 1 || !p.signal {
 		_ = p.breaker.SetWriteDeadline(time.Now().Add(time.Second))
-		_, err := p.breaker.Write(binary.BigEndian.AppendUint32(nil, p.id))
-		return err == nil
+		_, err = p.breaker.Write(binary.BigEndian.AppendUint32(nil, p.id))
 	}
-	return p.p.Signal(syscall.SIGINT) == nil
+	if p.signal {
+		err = p.p.Signal(syscall.SIGINT)
+	}
+	return err == nil
 }
 
 func (p *proc) alive() bool {
@@ -380,11 +381,7 @@ func (p *proc) kill() error {
 // close ends the interpreter with all it has started, and frees what it has here.
 func (p *proc) close() error {
 	_ = p.kill() // its status is of no interest, and the jail ends what is left
-	errs := []error{p.to.Close(), p.from.Close(), p.stdout.close(), p.stderr.close()}
-	if p.breaker != nil {
-		errs = append(errs, p.breaker.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(p.to.Close(), p.from.Close(), p.breaker.Close(), p.stdout.close(), p.stderr.close())
 }
 
 // how says in words how the interpreter came to its end.

@@ -151,7 +151,7 @@ class Finder:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        hook = Finder.hooks.pop(name, None)
+        hook = Finder.hooks.get(name)
         if hook is None:
             return None
         for finder in sys.meta_path:
@@ -164,6 +164,7 @@ class Finder:
             def exec_module(module):
                 load(module)
                 hook(module)
+                Finder.hooks.pop(name, None)  # not before: it may be interrupted, and tried again
 
             spec.loader.exec_module = exec_module
         return spec
