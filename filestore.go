@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"io"
+	"sync"
 )
 
 // FileStore is an [Executor] that also moves whole files into and out of
@@ -19,7 +20,8 @@ type FileStore interface {
 }
 
 // StoredFile is a file of a [FileStore], open for reading; see [File]. It
-// belongs to one goroutine at a time.
+// belongs to one goroutine at a time. Its worker is not forgotten for idleness
+// until it is closed.
 type StoredFile interface {
 	io.ReadSeekCloser
 	Info() FileInfo
@@ -43,19 +45,31 @@ func (sb *Sandbox) Files(ctx context.Context, worker string) (*Files, error) {
 		return nil, err
 	}
 	defer in.leave()
-	return sb.filesOf(w)
-}
-
-// filesOf is Files for a call that has entered.
-func (sb *Sandbox) filesOf(w *Worker) (*Files, error) {
-	sb.started()
-	ws := sb.lockWorker(w, true)
-	ws.touch()
-	ws.mu.Unlock()
-	if _, err := ws.files.workspace(sb, w.id); err != nil {
+	files, release, err := sb.holdFiles(w)
+	if err != nil {
 		return nil, err
 	}
-	return ws.files.access(sb)
+	release()
+	return files, nil
+}
+
+// holdFiles is Files for a call that has entered. The worker is not forgotten
+// until it is released.
+func (sb *Sandbox) holdFiles(w *Worker) (_ *Files, release func(), err error) {
+	sb.started()
+	ws := sb.lockWorker(w, true)
+	ws.held++
+	ws.mu.Unlock()
+	defer func() {
+		if err != nil {
+			ws.release()
+		}
+	}()
+	if _, err := ws.files.workspace(sb, w.id); err != nil {
+		return nil, nil, err
+	}
+	files, err := ws.files.access(sb)
+	return files, ws.release, err
 }
 
 // OpenFile opens a file of a worker's; see [FileStore].
@@ -69,15 +83,28 @@ func (sb *Sandbox) OpenFile(ctx context.Context, worker, path string) (StoredFil
 	if !sb.hasFiles(worker) { // or asking would make directories
 		return nil, Errorf(ErrNoResults, "open %q: the worker has no files", path)
 	}
-	files, err := sb.filesOf(w)
+	files, release, err := sb.holdFiles(w)
 	if err != nil {
 		return nil, err
 	}
 	f, err := files.Open(path)
 	if err != nil {
+		release()
 		return nil, err
 	}
-	return f, nil
+	return &heldFile{File: f, release: sync.OnceFunc(release)}, nil
+}
+
+// heldFile is a file whose worker is held until it is closed.
+type heldFile struct {
+	*File
+	release func()
+}
+
+// Close closes the file.
+func (f *heldFile) Close() error {
+	f.release()
+	return f.File.Close()
 }
 
 // hasFiles reports whether the worker has a workspace, or one was kept for it.
@@ -103,10 +130,11 @@ func (sb *Sandbox) StoreFile(ctx context.Context, worker, path string, src io.Re
 		return FileInfo{}, err
 	}
 	defer in.leave()
-	files, err := sb.filesOf(w)
+	files, release, err := sb.holdFiles(w)
 	if err != nil {
 		return FileInfo{}, err
 	}
+	defer release()
 	return files.WriteFile(path, ctxReader{ctx, src}, o)
 }
 

@@ -23,6 +23,7 @@ type workerState struct {
 	parked   []*session // opened ahead of demand, see pool.go
 	counters []counter
 	notes    []note
+	held     int         // file transfers under way, which keep it from being forgotten
 	idle     time.Time   // since when it has no session
 	untold   *denialList // refused while no call ran, for the next one; nil: nothing
 
@@ -91,9 +92,17 @@ func (ws *workerState) remove(s *session) {
 	ws.touch()
 }
 
-// touch starts the worker's idle time if it has no session. ws.mu is held.
+// release ends one of held: the worker's idle time begins anew.
+func (ws *workerState) release() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.held--
+	ws.touch()
+}
+
+// touch starts the worker's idle time if nothing holds it. ws.mu is held.
 func (ws *workerState) touch() {
-	if !ws.gone && len(ws.sessions) == 0 && ws.id != "" && ws.sb.opts.WorkerTTL > 0 {
+	if !ws.gone && len(ws.sessions) == 0 && ws.held == 0 && ws.id != "" && ws.sb.opts.WorkerTTL > 0 {
 		ws.idle = time.Now()
 		ws.sb.reaper.Add(ws, ws.idle.Add(ws.sb.opts.WorkerTTL))
 	}
@@ -104,7 +113,7 @@ func (ws *workerState) Due(now time.Time) {
 	ws.mu.Lock()
 	until := ws.idle.Add(ws.sb.opts.WorkerTTL)
 	switch {
-	case ws.gone || len(ws.sessions) > 0: // its last session's end will add it again
+	case ws.gone || len(ws.sessions) > 0 || ws.held > 0: // the end of the last will add it again
 		ws.mu.Unlock()
 		return
 	case now.Before(until):
