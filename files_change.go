@@ -103,7 +103,8 @@ func (f *Files) Rename(from, to string, o MoveOptions) (FileInfo, error) {
 
 // Copy copies a file or a tree to a path that does not exist or, with Overwrite,
 // is a file. Links within a tree are copied as they are; FIFOs, sockets, devices
-// and set-id bits are left out of it. What is copied before an error stays.
+// and set-id bits are left out of it. After an error, what was copied of a tree is
+// removed again.
 func (f *Files) Copy(ctx context.Context, from, to string, o MoveOptions) (FileInfo, error) {
 	i, err := f.tree.Copy(ctx, from, to, workfs.MoveOptions(o))
 	return FileInfo(i), fileError(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 
 	"github.com/agentflow-go/sandbox"
 )
@@ -52,6 +53,9 @@ func newMatcher(pattern string, ignoreCase bool) (*matcher, error) {
 		}
 		return nil, sandbox.Errorf(sandbox.ErrInvalidInput, `/pattern: not a regular expression in RE2 syntax: %s; escape what is meant as it is, such as \( or \{, and use neither look-around nor back-references`, text)
 	}
+	if needsBreak(tree) {
+		return nil, sandbox.Errorf(sandbox.ErrInvalidInput, "/pattern: it asks for a line break, but lines are searched one by one; give what is in one line, and context to see those around it")
+	}
 	m := &matcher{line: line, piece: min(maxLine, maxSteps/max(size, 1))}
 	// With lines for texts: what is anchored to the text is anchored to a block.
 	if tree, err = syntax.Parse(flags+pattern, syntax.Perl&^syntax.OneLine); err != nil {
@@ -62,6 +66,25 @@ func newMatcher(pattern string, ignoreCase bool) (*matcher, error) {
 	}
 	m.literal = literal(tree)
 	return m, nil
+}
+
+// needsBreak reports whether whatever matches has a line break in it.
+func needsBreak(re *syntax.Regexp) bool {
+	switch re.Op {
+	case syntax.OpLiteral:
+		return slices.Contains(re.Rune, '\n')
+	case syntax.OpCharClass:
+		return slices.Equal(re.Rune, []rune{'\n', '\n'})
+	case syntax.OpCapture, syntax.OpPlus:
+		return needsBreak(re.Sub[0])
+	case syntax.OpRepeat:
+		return re.Min > 0 && needsBreak(re.Sub[0])
+	case syntax.OpConcat:
+		return slices.ContainsFunc(re.Sub, needsBreak)
+	case syntax.OpAlternate:
+		return !slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return !needsBreak(sub) })
+	}
+	return false
 }
 
 // candidate returns the index of a byte in the next line of p that may match,

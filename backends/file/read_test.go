@@ -98,7 +98,7 @@ func TestReadRefuses(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	h.write("src/main.go", "package main\n")
-	h.run(`printf 'a\0b' >binary; truncate -s 8T huge; mkfifo pipe`)
+	h.run(`printf 'a\0b' >binary; truncate -s 8T huge; mkfifo pipe; ln -s nowhere lost`)
 	for _, c := range []struct {
 		in    file.ReadInput
 		code  sandbox.Code
@@ -106,6 +106,8 @@ func TestReadRefuses(t *testing.T) {
 	}{
 		{file.ReadInput{Path: "src/mian.go"}, sandbox.ErrNoResults, []string{`"src/mian.go"`, "no such file", `but it has "main.go"`}},
 		{file.ReadInput{Path: "scr/main.go"}, sandbox.ErrNoResults, []string{`but it has "src"`}},
+		{file.ReadInput{Path: "lost"}, sandbox.ErrNoResults, []string{`; "lost" is a symbolic link to "nowhere", which leads nowhere`}},
+		{file.ReadInput{Path: "lost/x"}, sandbox.ErrNoResults, []string{`; "lost" is a symbolic link to "nowhere", which leads nowhere`}},
 		{file.ReadInput{Path: "src"}, sandbox.ErrInvalidInput, []string{"directory", "file:list"}},
 		{file.ReadInput{Path: "binary"}, sandbox.ErrInvalidInput, []string{"not text", "base64", "3 bytes"}},
 		{file.ReadInput{Path: "huge"}, sandbox.ErrInvalidInput, []string{"not text"}},

@@ -115,7 +115,7 @@ func TestGrepFindsEveryLine(t *testing.T) {
 	h.write("unix.txt", strings.ReplaceAll(text, "\r", ""))
 	for _, pattern := range []string{
 		"needle", `needle$`, `^$`, `^`, `$`, `\Aline 1`, `end\z`, `^last`, `(?m)^foo`, `(?i)NEEDLE THERE`, `foo\(bar\)`, `[^a-z]needle`, `\s+needle`,
-		`line\s\d+7 of`, `(?s)here.and`, `x*`, `needle|foo`, `(ab){30,}`, `\bof\b`, `[[:digit:]]{4} of`, "\n", `end\n`, `e(n)d$`, `(?:nee)+dle`, `a{0}needle`, `(?-m)^foo`,
+		`line\s\d+7 of`, `(?s)here.and`, `x*`, `needle|foo`, `(ab){30,}`, `\bof\b`, `[[:digit:]]{4} of`, `[\nn]d\z`, `(end\n)?line`, `e(n)d$`, `(?:nee)+dle`, `a{0}needle`, `(?-m)^foo`,
 	} {
 		for _, path := range []string{"f.txt", "unix.txt"} {
 			content, err := os.ReadFile(filepath.Join(h.dir, path))

@@ -86,7 +86,13 @@ func missing(ctx context.Context, files *sandbox.Files, p string) string {
 		}
 		names := make([]string, len(list))
 		for i, info := range list {
-			names[i] = path.Base(info.Path)
+			if names[i] = path.Base(info.Path); names[i] != name {
+				continue
+			}
+			if info.Kind() != "symlink" {
+				return "" // it has come meanwhile
+			}
+			return fmt.Sprintf("%q is a symbolic link to %q, which leads nowhere", rel, info.Target)
 		}
 		where := "the workspace"
 		if dir != "." {

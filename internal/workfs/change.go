@@ -3,9 +3,11 @@ package workfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
+	"time"
 )
 
 // MkdirOptions says how a directory is made.
@@ -96,8 +98,8 @@ func (t *Tree) Rename(from, to string, o MoveOptions) (Info, error) {
 
 // Copy copies a file, a link or a tree to a path that does not exist or, with
 // Overwrite, is a file. Sockets, devices and FIFOs are left out of a tree; links
-// in it are copied as they are; set-id bits are not kept. What is copied before an
-// error stays.
+// in it are copied as they are; set-id bits are not kept. After an error, what was
+// copied of a tree is removed again, but for directories above it.
 func (t *Tree) Copy(ctx context.Context, from, to string, o MoveOptions) (Info, error) {
 	relTo, err := t.Clean(to)
 	if err != nil {
@@ -152,8 +154,20 @@ func (t *Tree) Copy(ctx context.Context, from, to string, o MoveOptions) (Info, 
 	if strings.HasPrefix(top.Path, src.Path+"/") { // through a link
 		return Info{}, errors.Join(explain("copy to", to, errInItself), t.Remove(top.Path))
 	}
-	return top, c.tree(src, top)
+	if err := c.tree(src, top); err != nil {
+		// The caller's time may be over, and its disk full.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+		defer cancel()
+		if kept := t.RemoveAll(ctx, top.Path); kept != nil {
+			err = fmt.Errorf("%w; what was copied is still there: %w", err, kept)
+		}
+		return Info{}, err
+	}
+	return top, nil
 }
+
+// cleanUp is how long a copy that failed may take to remove what it copied.
+const cleanUp = 10 * time.Second
 
 var errInItself = with(ErrPath, "a directory cannot be copied into itself")
 

@@ -53,6 +53,7 @@ func explain(op, path string, err error) error {
 		return e
 	}
 	switch {
+	case errors.Is(e.Err, ErrNotEmpty): // which the system's counts as ErrExist
 	case errors.Is(err, fs.ErrNotExist):
 		e.text = "there is no such file or directory"
 	case errors.Is(err, fs.ErrExist):

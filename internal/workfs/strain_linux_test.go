@@ -1,8 +1,10 @@
 package workfs_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,5 +120,33 @@ func TestWhatIsWrittenIsRemoved(t *testing.T) {
 			t.Errorf("Commit without %s = %v, want ErrBusy", gone, err)
 		}
 		must(t, w.Close())
+	}
+}
+
+// What a copy of a tree had made when it failed is gone again, also what its own
+// modes close and where the caller's time is over.
+func TestCopiesThatFailLeaveNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.put("src/a/small", "x")
+	f.put("src/b/large", strings.Repeat("x", 100))
+	must(t, os.Chmod(f.on("src/a"), 0o500))
+	_, err := f.Copy(t.Context(), "src", "new/copy", workfs.MoveOptions{Parents: true, MaxBytes: 50})
+	if !errors.Is(err, workfs.ErrTooLarge) {
+		t.Errorf("Copy = %v, want ErrTooLarge", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := f.Copy(ctx, "src", "new/copy", workfs.MoveOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Copy = %v, want that it was cancelled", err)
+	}
+	if list, err := os.ReadDir(f.on("new")); err != nil || len(list) != 0 {
+		t.Errorf("the copies left %v, %v", list, err)
+	}
+	if _, err := f.Copy(t.Context(), "src/b", "new", workfs.MoveOptions{}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Copy = %v, want ErrExist", err)
+	}
+	if _, err := os.Stat(f.on("new")); err != nil {
+		t.Errorf("a copy onto a directory takes it away: %v", err)
 	}
 }
