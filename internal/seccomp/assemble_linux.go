@@ -139,6 +139,10 @@ func wide(arg uint32, yes, no action) action {
 	}
 }
 
+// null asks whether an argument is a null pointer. All of it is looked at: a program
+// may choose a pointer whose lower half is 0.
+func null(arg uint32, yes, no action) action { return wide(arg, no, anyBit(arg, ^uint32(0), no, yes)) }
+
 // span says what is done about the numbers from one on, up to the next span's.
 type span struct {
 	from uint32

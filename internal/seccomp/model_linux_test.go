@@ -61,7 +61,7 @@ var systemCalls = func() func(t testing.TB, arch string) map[uint32]string {
 
 // The policy once more, by name and in plain Go, to hold the programs against.
 
-var modelENOSYS = strings.Fields("clone3 openat2 io_uring_setup io_uring_enter io_uring_register userfaultfd")
+var modelENOSYS = strings.Fields("clone3 openat2 io_uring_setup io_uring_enter io_uring_register userfaultfd io_setup")
 
 var modelEPERM = strings.Fields(`
 	mount umount2 pivot_root open_tree open_tree_attr move_mount mount_setattr fsopen fsconfig fsmount fspick
@@ -116,7 +116,22 @@ func model(a arch, names map[uint32]string, p Profile, d callData) uint32 {
 	case "personality":
 		return unless(slices.Contains([]uint32{0, 8, 0x20000, 0x20008, 0xffffffff}, low(0)))
 	case "prlimit64":
-		return unless(low(0) == 0 || d.args[2] == 0)
+		if low(0) == 0 && low(1) == 4 && d.args[2] != 0 && d.args[3] == 0 {
+			return unix.SECCOMP_RET_ERRNO
+		}
+		return unless(d.args[2] == 0 || low(0) == 0 && low(1) != 4)
+	case "setrlimit":
+		if low(0) == 4 {
+			return unix.SECCOMP_RET_ERRNO
+		}
+	case "memfd_create":
+		if low(1)&4 != 0 {
+			return unix.SECCOMP_RET_ERRNO | uint32(unix.EINVAL)
+		}
+	case "mmap", "shmget":
+		if name == "mmap" && low(3)&0x40000 != 0 || name == "shmget" && low(2)&0x800 != 0 {
+			return unix.SECCOMP_RET_ERRNO | uint32(unix.ENOMEM)
+		}
 	case "prctl":
 		return unless(low(0) != 35)
 	case "ioctl":

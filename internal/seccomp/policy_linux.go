@@ -37,6 +37,9 @@ const (
 	// nested are those that Chromium's own sandbox makes.
 	nested = unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
+	// shmHugeTLB is SHM_HUGETLB.
+	shmHugeTLB = 0o4000
+
 	// setID are the mode bits of a program that runs as its owner.
 	setID = unix.S_ISUID | unix.S_ISGID
 	// creates are the flags with which open looks at a mode at all; without them
@@ -49,6 +52,8 @@ func rules(p Profile) []rule {
 	var (
 		eperm  = fail(unix.EPERM)
 		enosys = fail(unix.ENOSYS)
+		enomem = fail(unix.ENOMEM)
+		done   = fail(0) // success, without the call
 		chroot = eperm
 		// Any unshare, not only of namespaces: nothing but runtimes of containers
 		// asks for it.
@@ -79,6 +84,15 @@ func rules(p Profile) []rule {
 			{"userfaultfd", 323, 282},
 		}},
 
+		// What the machine has once for everybody, and no limit of a worker's counts:
+		// contexts of asynchronous input and output (fs.aio-max-nr) and huge pages. One
+		// program could have all of them. Who asks is answered as by a kernel that has
+		// none, and does without; what Chromium asks memfd_create it must answer so.
+		{enosys, []call{{"io_setup", 206, 0}}},
+		{anyBit(3, unix.MAP_HUGETLB, enomem, allow), []call{{"mmap", 9, 222}}},
+		{anyBit(1, unix.MFD_HUGETLB, fail(unix.EINVAL), allow), []call{{"memfd_create", 319, 279}}},
+		{anyBit(2, shmHugeTLB, enomem, allow), []call{{"shmget", 29, 194}}},
+
 		// The view is finished when the first program starts.
 		{eperm, []call{
 			{"mount", 165, 40}, {"umount2", 166, 39}, {"pivot_root", 155, 41},
@@ -104,12 +118,17 @@ func rules(p Profile) []rule {
 
 		// The limits of others: every program of a jail has the user of its first
 		// process, whose end would be the end of all. Asking, without new limits, is
-		// free. The pid is 32 bits; the pointer is looked at whole, since a program
-		// may choose one whose low half is 0.
+		// free. Its own limit of core dumps keeps the kernel from starting the machine's
+		// collector of dumps, as root, with what the program made of itself; a limit of 0
+		// does not. Who asks for 0 has no dumps, and so has what was asked for, unless the
+		// old limit is to be written somewhere. The pid and the resource are 32 bits.
 		{
-			oneOf(0, []uint32{0}, allow, wide(2, eperm, anyBit(2, ^uint32(0), eperm, allow))),
+			oneOf(0, []uint32{0},
+				oneOf(1, []uint32{unix.RLIMIT_CORE}, null(2, allow, null(3, done, eperm)), allow),
+				null(2, allow, eperm)),
 			[]call{{"prlimit64", 302, 261}},
 		},
+		{oneOf(0, []uint32{unix.RLIMIT_CORE}, done, allow), []call{{"setrlimit", 160, 164}}},
 
 		// Keyrings know no namespaces but a user's.
 		{eperm, []call{{"keyctl", 250, 219}, {"add_key", 248, 217}, {"request_key", 249, 218}}},
