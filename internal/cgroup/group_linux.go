@@ -136,11 +136,20 @@ func (g *leg) set(l Limits) error {
 	return nil
 }
 
+// socketsPart is the part of a memory limit that the buffers of internet sockets
+// may have beside it on version 1.
+const socketsPart = 8
+
 // setMemoryV1 keeps the limit of memory with swap, where the kernel counts that,
-// equal to that of memory; it may never be the lower one.
+// equal to that of memory; it may never be the lower one. Version 2 counts what is
+// in the buffers of internet sockets as memory; version 1 counts it apart, and not
+// at all unless it is told a limit.
 func (g *leg) setMemoryV1(limit int64) error {
-	const memory, both = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+	const memory, both, sockets = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes"
 	value := number(limit, "-1")
+	if err := g.h.k.writeIfThere(g.dir, sockets, number(limit/socketsPart, "-1")); err != nil {
+		return err
+	}
 	if err := g.h.k.writeIfThere(g.dir, both, "-1"); err != nil {
 		return err
 	}

@@ -68,19 +68,44 @@ func TestPidsLimitIsATotal(t *testing.T) {
 func TestCPULimitThrottles(t *testing.T) {
 	t.Parallel()
 	r := openRoot(t, CPU)
-	g := newGroup(t, r, "cpu", Limits{CPU: 0.25})
-	cmd, wait := script(t, g, `timeout 1 bash -c 'while :; do :; done'; exit 0`)
+	g := newGroup(t, r, "cpu", Limits{CPU: 0.1})
+	cmd, _ := script(t, g, `while :; do :; done`)
 	start := time.Now()
-	if out, err := wait(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	// However little of a busy machine it gets, some time it is more than its limit.
+	eventually(t, "throttled five times", func() bool { return g.Usage().Throttled >= 5 })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := g.Kill(ctx); err != nil {
+		t.Fatal(err)
 	}
+	_ = cmd.Wait() // killed
 	wall := time.Since(start)
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	if ratio := float64(used) / float64(wall); ratio > 0.6 {
-		t.Errorf("used %v in %v: %.2f processors, want about 0.25", used, wall, ratio)
+	if ratio := float64(used) / float64(wall); ratio > 0.5 {
+		t.Errorf("used %v in %v: %.2f processors, want about 0.1", used, wall, ratio)
 	}
-	if n := g.Usage().Throttled; n <= 0 {
-		t.Errorf("throttled %d times, want some", n)
+}
+
+// What the buffers of sockets hold is memory too. Version 1 counts it only if it is
+// told to; that the kernel then keeps to it, resources/socket-buffers of the escape
+// suite sees.
+func TestMemoryLimitIsOneOfSocketsToo(t *testing.T) {
+	t.Parallel()
+	r := openRoot(t, Memory)
+	g := newGroup(t, r, "sockets", Limits{Memory: 64 << 20})
+	for _, l := range g.legs {
+		if _, err := os.Stat(l.dir + "/memory.kmem.tcp.limit_in_bytes"); !l.is(Memory) || l.h.v2 || err != nil {
+			continue // version 2 needs nothing to be told, and some kernels of version 1 count nothing
+		}
+		if got := readInt(l.dir, "memory.kmem.tcp.limit_in_bytes"); got != 8<<20 {
+			t.Errorf("sockets may hold %d bytes, want %d", got, 8<<20)
+		}
+		if err := g.Set(Limits{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := readInt(l.dir, "memory.kmem.tcp.limit_in_bytes"); got < 1<<60 {
+			t.Errorf("without a limit sockets may hold %d bytes, want any number", got)
+		}
 	}
 }
 
