@@ -64,6 +64,9 @@ func Escapes() []Escape {
 		switch e.Name {
 		case "files/mount-paths":
 			all[i].Known = "the kernel tells in mountinfo what a bind mount shows; it is a path, not a way there"
+		case "resources/netlink-buffers":
+			all[i].Known = "the kernel counts them in no control group; a descriptor has up to net.core.rmem_default bytes (208 KiB) of them, " +
+				"so that the limits of descriptors and processes together bound them"
 		case "lifetime/slow-first":
 			all[i].Known = "the first process has the user of what it starts, and setpriority(2) and sched_setscheduler(2) ask for no more; " +
 				"the jail that is slowed is its own"

@@ -149,7 +149,8 @@ var (
 		network/abstract-names network/unix-socket network/unix-socket-link network/socket-netlink-uevent
 		egress/loopback egress/loopback-decimal egress/loopback-octal egress/mapped egress/listed-name-of-loopback egress/name-upper-case
 		kernel/ptrace-traceme kernel/personality kernel/keyring-read kernel/number-high-bits
-		privileges/no-new-privs privileges/bounding-set devices/numbers resources/tmp resources/unlinked`)
+		privileges/no-new-privs privileges/bounding-set devices/numbers resources/tmp resources/unlinked
+		resources/aio-contexts resources/huge-pages`)
 	rootEscapes = strings.Fields(`
 		files/shadow files/handle files/capabilities files/setuid-program files/device-node
 		files/write-to-/usr/bin files/write-to-/etc files/write-to-/run files/write-to-/var

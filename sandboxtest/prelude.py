@@ -95,7 +95,7 @@ NR = dict(
     open_tree=(428, 428), move_mount=(429, 429), fsopen=(430, 430), fspick=(433, 433), pidfd_open=(434, 434), clone3=(435, 435),
     openat2=(437, 437), pidfd_getfd=(438, 438), process_madvise=(440, 440), mount_setattr=(442, 442), quotactl=(179, 60),
     memfd_secret=(447, 447), fchmodat2=(452, 452), capset=(126, 91), shmget=(29, 194), shmat=(30, 196), shmctl=(31, 195),
-    mq_open=(240, 180), mq_timedreceive=(243, 183), settimeofday=(170, 170),
+    mq_open=(240, 180), mq_timedreceive=(243, 183), settimeofday=(164, 170), setrlimit=(160, 164), io_setup=(206, 0),
 )
 MACHINE = os.uname().machine
 ARCH = {'x86_64': 0, 'aarch64': 1}.get(MACHINE)

@@ -103,6 +103,20 @@ while got < 4:
     p, status = os.waitpid(-1, os.WNOHANG)
     if p: stopped('one of four children ended: status %d; %d had their memory' % (status, got))
 escaped('four children have 48 MiB each')`},
+		{Name: "resources/netlink-buffers", Tries: "take more than its limit of memory in the buffers of netlink sockets, 500 of them", Seen: "they hold it", alone: true, needs: []need{needMemory},
+			limits: sandbox.Limits{Memory: 96 << 20},
+			code: `
+if not foreign('net'): skipped('not tried: the buffers would be the host\'s')
+link = struct.pack('IHHIIBBHiII', 32, 18, 1, 1, 0, 0, 0, 0, 1, 0, 0)  # RTM_GETLINK of the loopback
+keep = []
+for _ in range(500):
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); s.setblocking(False); keep.append(s)
+    try:
+        for _ in range(3): s.send(link * 60)
+    except OSError: pass  # its buffer is full
+got = sum(struct.unpack('9I', s.getsockopt(socket.SOL_SOCKET, 55, 36))[0] for s in keep)
+if got > F['memory']: escaped('they hold %d MiB' % (got >> 20))
+stopped('they hold %d MiB' % (got >> 20))`},
 		{Name: "resources/tmp", Tries: "fill /tmp beyond its size", Seen: "it takes more, or has no size of its own", alone: true, code: fill + `fill('/tmp')`},
 		{Name: "resources/shm", Tries: "fill /dev/shm beyond its size", Seen: "it takes more, or has no size of its own", alone: true, code: fill + `fill('/dev/shm')`},
 		{Name: "resources/unlinked", Tries: "fill /tmp with files that have no name any more", Seen: "it takes more, or has no size of its own", alone: true,
@@ -149,10 +163,49 @@ for _ in range(200):
     if not left: stopped('somebody waited for all of them')
     time.sleep(0.01)
 escaped('%d zombies after two seconds' % left)`},
-		{Name: "resources/core-dumps", Tries: "leave a core dump", Seen: "the limit of its size is not 0",
+		{Name: "resources/core-dumps", Tries: "leave a core dump", Seen: "the limit of its size is more than a byte",
 			code: `
 soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-if hard: escaped('the limit is %d' % hard)
-stopped('the limit is 0')`},
+if not 0 <= hard <= 1: escaped('the limit is %d' % hard)
+stopped('the limit is %d' % hard)`},
+		{Name: "resources/core-dump-collector", Tries: "have the host's root collect a core dump from a pipe", Seen: "the limit of core dumps, which must be 1 to forbid that, becomes 0",
+			code: `
+if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0: skipped('the limit was 0 before the program started, and cannot be raised')
+errors = set()
+for f in (lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)), lambda: resource.prlimit(0, resource.RLIMIT_CORE, (0, 0)),
+          lambda: call('setrlimit', resource.RLIMIT_CORE, bytes(16))):
+    try: f()
+    except OSError as e: errors.add(e.strerror)
+if 0 in resource.getrlimit(resource.RLIMIT_CORE): escaped('it is 0')
+stopped(sorted(errors) or 'nothing was done')`},
+		{Name: "resources/huge-pages", Tries: "take the machine's huge pages, which no limit of memory counts", Seen: "it is given some",
+			code: `
+import mmap
+errors = set()
+for f in (lambda: mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE|mmap.MAP_ANONYMOUS|0x40000, prot=0),
+          lambda: os.memfd_create('x', os.MFD_HUGETLB), lambda: call('shmget', 0, 1 << 30, 0o5600)):
+    try: f()
+    except OSError as e: errors.add(e.strerror)
+    else: escaped('it has some')
+stopped(sorted(errors))`},
+		{Name: "resources/aio-contexts", Tries: "take contexts of asynchronous input and output, which the machine has some of for everybody", Seen: "it has one",
+			code: `call('io_setup', 1, (ctypes.c_long * 1)()); escaped('it has one')`},
+		{Name: "resources/socket-buffers", Tries: "take more than its limit of memory in the buffers of sockets, twice at most", Seen: "they hold it", alone: true, needs: []need{needMemory},
+			limits: sandbox.Limits{Memory: 96 << 20},
+			code: `
+if not foreign('net'): skipped('not tried: the buffers would be the host\'s')
+def held(s): return struct.unpack('9I', s.getsockopt(socket.SOL_SOCKET, 55, 36))[0]  # SO_MEMINFO
+out, keep, got = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), [], 0
+while got < 2 * F['memory'] and len(keep) < 900:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    before = -1
+    while held(s) > before:
+        before = held(s)
+        for _ in range(8): out.sendto(bytes(30000), s.getsockname())
+    keep.append(s); got += held(s)
+got = sum(map(held, keep))
+if got > F['memory']: escaped('they hold %d MiB' % (got >> 20))
+stopped('%d sockets hold %d MiB' % (len(keep), got >> 20))`},
 	}
 }
