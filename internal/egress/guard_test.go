@@ -124,6 +124,8 @@ func TestGuardDials(t *testing.T) {
 		{"all of IPv4, public", "0.0.0.0/0", "", "8.8.8.8:80", []string{"8.8.8.8:80"}, "", ""},
 		{"link-local range, metadata", "169.254.0.0/16", "", "169.254.169.254:80", nil,
 			"a cloud metadata service (169.254.169.254/32, AWS, Google, Azure and others)", ""},
+		{"unique local range, metadata", "fd00::/8", "", "[fd00:c1::a9fe:a9fe]:80", nil,
+			"a cloud metadata service (fd00:c1::a9fe:a9fe/128, Oracle)", ""},
 		{"metadata listed by itself", "169.254.169.254:80", "", "169.254.169.254:80", []string{"169.254.169.254:80"}, "", ""},
 		{"some addresses pass", "a.test", "10.0.0.1 93.184.216.34 64:ff9b::1", "a.test:80", []string{"93.184.216.34:80"}, "", ""},
 		{"an odd notation", "127.0.0.1", "127.0.0.1", "0x7f.1:80", nil, RuleHostName, "unusual notation"},

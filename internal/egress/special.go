@@ -50,6 +50,8 @@ var special = []block{
 
 	// Metadata services hand out credentials to whoever can connect.
 	ipv4("169.254.169.254/32", "a cloud metadata service", "AWS, Google, Azure and others"),
+	ipv4("169.254.0.23/32", "a cloud metadata service", "Tencent"),
+	ipv4("169.254.42.42/32", "a cloud metadata service", "Scaleway"),
 	ipv4("169.254.170.2/32", "a cloud metadata service", "AWS ECS"),
 	ipv4("169.254.170.23/32", "a cloud metadata service", "AWS EKS"),
 	ipv4("168.63.129.16/32", "a cloud metadata service", "Azure"),
@@ -57,6 +59,8 @@ var special = []block{
 	ipv4("100.100.100.200/32", "a cloud metadata service", "Alibaba"),
 	ipv6("fd00:ec2::254/128", "a cloud metadata service", "AWS"),
 	ipv6("fd00:ec2::23/128", "a cloud metadata service", "AWS EKS"),
+	ipv6("fd00:c1::a9fe:a9fe/128", "a cloud metadata service", "Oracle"),
+	ipv6("fd00:42::42/128", "a cloud metadata service", "Scaleway"),
 	ipv6("fd20:ce::254/128", "a cloud metadata service", "Google"),
 
 	ipv6("::/128", "unspecified, which reaches the host itself", "RFC 4291").always(),
