@@ -38,7 +38,7 @@ stopped('groups %r, own %d' % (os.getgroups(), os.getgid()))`},
 		{Name: "privileges/nice", Tries: "take processor time from everybody by its priority", Seen: "the call succeeds", code: `judge(child(lambda: os.setpriority(os.PRIO_PROCESS, 0, -20) or 'nice -20'), 'setpriority')`},
 		{Name: "privileges/realtime", Tries: "take the processor in real time", Seen: "the call succeeds", code: `judge(child(lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)) or 'real time'), 'SCHED_FIFO')`},
 		{Name: "privileges/hostname", Tries: "rename the machine (as it is named)", Seen: "the call succeeds", code: `socket.sethostname(socket.gethostname()); escaped('did it')`},
-		{Name: "privileges/raise-limits", Tries: "raise its hard limits", Seen: "a call succeeds",
+		{Name: "privileges/raise-limits", Tries: "raise its hard limits", Seen: "one is higher than before",
 			code: `
 errors = []
 for name in ('NOFILE', 'NPROC', 'CORE'):
@@ -47,8 +47,9 @@ for name in ('NOFILE', 'NPROC', 'CORE'):
     if hard == resource.RLIM_INFINITY:
         if name == 'CORE': escaped('core dumps are not limited')
         errors.append(name + ' is unlimited'); continue
-    try: resource.setrlimit(which, (soft, hard + 1)); escaped('raised ' + name)
+    try: resource.setrlimit(which, (soft, hard + 1))
     except (ValueError, OSError) as e: errors.append('%s: %s' % (name, e))
+    if resource.getrlimit(which)[1] > hard: escaped('raised ' + name)
 stopped(errors)`},
 		{Name: "privileges/dac", Tries: "open a file of its own that it may not", Seen: "the open succeeds",
 			code: `
