@@ -126,6 +126,9 @@ func probeConfinement(ctx context.Context, sb *Sandbox) []Problem {
 		if pe, ok := errors.AsType[*jail.PolicyError](err); ok {
 			return []Problem{limitProblem(pe)}
 		}
+		if re, ok := errors.AsType[*jail.ReadOnlyError](err); ok {
+			return []Problem{{Key: "confinement.read_only", Text: re.Error(), Remedy: "name a directory that holds programs or data for everybody to read"}}
+		}
 		return []Problem{{Key: "confinement", Text: err.Error()}}
 	}
 	st, err := sb.Status(ctx)

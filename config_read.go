@@ -228,7 +228,7 @@ func (r *configReader) confinement(path []string, m map[string]any) {
 	c := &r.config.options.Confine
 	egress, limits := child(path, "egress"), child(path, "limits")
 	r.fields(path, m, map[string]setter{
-		"level": setText(&c.Level), "allow_degraded": setTexts(&c.AllowDegraded), "drivers": r.drivers(child(path, "drivers")),
+		"level": setText(&c.Level), "allow_degraded": setTexts(&c.AllowDegraded), "read_only": setTexts(&c.ReadOnly), "drivers": r.drivers(child(path, "drivers")),
 		"egress": r.part(egress, map[string]setter{"allow": setTexts(&c.Egress.Allow)}),
 		"limits": r.part(limits, map[string]setter{
 			"memory": setSize(&c.Limits.Memory, true), "workspace": setSize(&c.Limits.Workspace, true),

@@ -428,6 +428,7 @@ func TestValidate(t *testing.T) {
 		{"data_dir is a file", `{"server": {"data_dir": "` + file + `"}, ` + none + `}`, []string{"server.data_dir: workspace: DataDir"}},
 		{"data_dir below a file", `{"server": {"data_dir": "` + file + `/x/y"}, ` + none + `}`, []string{"server.data_dir: "}},
 		{"data_dir to be made", `{"server": {"data_dir": "` + filepath.Dir(file) + `/new/dir"}, ` + none + `}`, []string{off}},
+		{"a path that no jail may see", `{"confinement": {"read_only": ["/run"]}}`, []string{`confinement.read_only: "/run": is, holds or lies below /run, which jails must not see (`}},
 		{"warnings of the file", `{"server": {"cleanup_interval": 1}, ` + none + `}`, []string{"server.cleanup_interval", off}},
 	}
 	for _, tt := range tests {

@@ -17,6 +17,14 @@ type Confinement struct {
 	Level  string
 	Egress Egress
 	Limits Limits
+	// ReadOnly lists further directories and files of the host that programs may read,
+	// such as "/opt/conda": absolute paths without links or dots, seen inside as they
+	// are. It is the sandbox's to set; sessions have the same. What jails must never
+	// see is ErrInvalidInput once the first program starts, or by [Sandbox.Probe]: the
+	// root, /proc, /sys, /dev, /run, /tmp and /boot, what is above or below those or
+	// DataDir, homes, and trees that hold sockets, which answer there too. What
+	// everybody may read there programs may read: see that it holds no secrets.
+	ReadOnly []string
 	// AllowDegraded names limits that are set in Limits and may go unenforced
 	// on a host that cannot enforce them: "cpu", "memory", "workspace",
 	// "processes", "files". Without it such a limit is ErrCannotEnforce.

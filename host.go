@@ -65,7 +65,7 @@ func (h *hostResources) jails(ctx context.Context, sb *Sandbox) (*jail.Host, err
 	}
 	o := jail.Options{
 		Level: sb.opts.Confine.Level, AllowDegraded: sb.opts.Confine.AllowDegraded,
-		DataDir: store.Path(), MoveCgroup: sb.opts.MoveCgroup, Logger: sb.opts.Logger, Quota: store.Bounded,
+		ReadOnly: sb.opts.Confine.ReadOnly, DataDir: store.Path(), MoveCgroup: sb.opts.MoveCgroup, Logger: sb.opts.Logger, Quota: store.Bounded,
 	}
 	if d := sb.opts.Drivers[o.Level]; d != nil {
 		o.Driver = d.JailDriver(o.Level)
@@ -168,6 +168,9 @@ func (sb *Sandbox) Probe(ctx context.Context) error {
 
 // jailError gives errors of the jail their code.
 func jailError(err error) error {
+	if e, ok := errors.AsType[*jail.ReadOnlyError](err); ok {
+		return Errorf(ErrInvalidInput, "confinement.read_only: %w", e)
+	}
 	switch {
 	case errors.Is(err, jail.ErrCannotEnforce), errors.Is(err, jail.ErrUnavailable):
 		return &Error{Code: ErrCannotEnforce, Err: err}

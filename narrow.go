@@ -108,11 +108,14 @@ func narrow(base Confinement, s *Confinement) (*Confinement, error) {
 			return nil, widens("limits."+b.name, b.text(v), "the sandbox's limit is "+b.text(bound))
 		}
 	}
+	if s.ReadOnly != nil && !sameSet(s.ReadOnly, base.ReadOnly) {
+		return nil, Errorf(ErrCannotEnforce, "confinement.read_only: is the sandbox's to set, the same for all sessions; leave it out")
+	}
 	if v := s.Limits.Workspace; v > 0 && v != base.Limits.Workspace && !slices.Contains(base.AllowDegraded, "workspace") {
 		return nil, Errorf(ErrCannotEnforce, "confinement.limits.workspace: %s for one session: all sessions of a worker share its workspace, whose size is the sandbox's to set; leave it out", size.Format(v))
 	}
 	out := *s
-	out.Level = base.Level
+	out.Level, out.ReadOnly = base.Level, base.ReadOnly
 	if s.AllowDegraded == nil {
 		out.AllowDegraded = base.AllowDegraded
 	}

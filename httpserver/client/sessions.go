@@ -84,6 +84,9 @@ func viewConfinement(c *sandbox.Confinement) (*confinementView, error) {
 	if c.Egress.Check != nil {
 		return nil, sandbox.Errorf(sandbox.ErrInvalidInput, "Confinement.Egress.Check is a function and cannot be sent to a server")
 	}
+	if c.ReadOnly != nil {
+		return nil, sandbox.Errorf(sandbox.ErrInvalidInput, "Confinement.ReadOnly is the server's to set; leave it nil")
+	}
 	return &confinementView{
 		Level: c.Level, AllowDegraded: c.AllowDegraded, Egress: egressView{c.Egress.Allow},
 		Limits: limitsView(c.Limits),

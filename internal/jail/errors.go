@@ -36,6 +36,17 @@ func (e *PolicyError) Error() string {
 // Unwrap returns [ErrCannotEnforce].
 func (e *PolicyError) Unwrap() error { return ErrCannotEnforce }
 
+// ReadOnlyError says which of [Options.ReadOnly] jails must not see, and why.
+type ReadOnlyError struct {
+	Path string
+	Err  error
+}
+
+func (e *ReadOnlyError) Error() string { return fmt.Sprintf("%q: %v", e.Path, e.Err) }
+
+// Unwrap returns the cause.
+func (e *ReadOnlyError) Unwrap() error { return e.Err }
+
 // UnavailableError says why a level does not work on this host and what to do.
 type UnavailableError struct {
 	Level  string

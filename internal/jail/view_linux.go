@@ -81,22 +81,28 @@ var forbidden = [...]string{"/proc", "/sys", "/dev", "/run", "/var/run", "/var/s
 // private are the names below a home that hold secrets.
 var private = [...]string{".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".netrc", ".mozilla", ".password-store"}
 
-// checkReadOnly refuses a path that jails must never see. data is the program's
-// data directory, or "".
+// checkReadOnly refuses a path that jails must never see, as a [ReadOnlyError]. data
+// is the program's data directory, or "".
 func checkReadOnly(path, data string) error {
-	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-		return fmt.Errorf("jail: ReadOnly: %q: want an absolute path in its shortest form", path)
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return fmt.Errorf("jail: ReadOnly: %w", err)
-	}
-	for _, p := range []string{path, real} {
-		if err := checkPath(p, data); err != nil {
-			return fmt.Errorf("jail: ReadOnly: %q: %w", path, err)
+	err := func() error {
+		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
+			return errors.New("want an absolute path in its shortest form")
 		}
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return err
+		}
+		for _, p := range []string{path, real} {
+			if err := checkPath(p, data); err != nil {
+				return err
+			}
+		}
+		return checkSockets(real)
+	}()
+	if err != nil {
+		return &ReadOnlyError{Path: path, Err: err}
 	}
-	return checkSockets(real)
+	return nil
 }
 
 func checkPath(p, data string) error {
@@ -178,7 +184,7 @@ func checkSockets(root string) error {
 			return nil // what we may not read, a worker may not either
 		}
 		if d.Type()&fs.ModeSocket != 0 {
-			return fmt.Errorf("jail: ReadOnly: %q holds the socket %q, which would answer to jails", root, path)
+			return fmt.Errorf("holds the socket %q, which would answer to jails", path)
 		}
 		if n++; n > maxWalk {
 			return fs.SkipAll
