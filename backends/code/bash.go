@@ -54,7 +54,7 @@ func (b *shell) ready(ctx context.Context) (*term.Shell, error) {
 	})
 	if err != nil {
 		b.s.lost(err)
-		return nil, err
+		return nil, absent(bash, err)
 	}
 	given := map[string]bool{"OLDPWD": true} // comes with cd
 	vars, _, err := listShell(ctx, sh, nil)

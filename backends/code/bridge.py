@@ -114,7 +114,7 @@ class Cell:
         elif kind == "execute_result":
             text = content["data"].get("text/plain", "")
             if len(text) > limit:
-                text = text[: limit // 2] + "\n[… %d of %d characters left out …]\n" % (len(text) - limit // 2 * 2, len(text)) + text[-(limit // 2):]
+                text = text[: limit // 2] + "\n[… %d of %d characters left out; print it to have all of it in a file …]\n" % (len(text) - limit // 2 * 2, len(text)) + text[-(limit // 2):]
                 self.cut = True
             self.result = text
             if len(content["data"]) > 1:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/jail"
 	"github.com/agentflow-go/sandbox/internal/runes"
 )
 
@@ -61,7 +62,7 @@ func (d *driven) ready(ctx context.Context) (*proc, error) {
 	p, err = startProc(ctx, env, d.driver, d.s.set.interpreter(d.program()), d.s.set.environ(home))
 	if err != nil {
 		d.s.lost(err)
-		return nil, err
+		return nil, absent(d.program(), err)
 	}
 	d.mu.Lock()
 	d.p, d.version = p, p.version
@@ -71,6 +72,14 @@ func (d *driven) ready(ctx context.Context) (*proc, error) {
 		return nil, errors.Join(errClosing(), p.close())
 	}
 	return p, nil
+}
+
+// absent adds to an error what is to be done about an interpreter that is not there.
+func absent(language string, err error) error {
+	if !errors.Is(err, jail.ErrNotFound) {
+		return err
+	}
+	return sandbox.Errorf(sandbox.ErrDependency, "the interpreter of %s cannot be started: %w; install it on the host, or name another in the configuration's interpreters", language, err)
 }
 
 // drop forgets an interpreter that has ended, keeping what it had printed. The

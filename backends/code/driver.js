@@ -27,6 +27,7 @@ const { inspect } = util;
 const { from, concat, alloc, isBuffer } = Buffer;
 const { getOwnPropertyNames, getOwnPropertyDescriptor, defineProperty } = Object;
 const { load: peek, store, compareExchange } = Atomics;
+const { Console } = console;
 const resources = process.resourceUsage.bind(process);
 const error = Error, text = String, now = setImmediate, tick = process.nextTick;
 const apply = Reflect.apply;
@@ -114,6 +115,11 @@ let kept = false;
 function keepStreams() {
   if (kept) return;
   kept = true;
+  // The console that is there tells the inspector of all that it prints, which takes
+  // far longer than printing it and keeps the last thousand values.
+  const plain = new Console(process.stdout, process.stderr);
+  const names = getOwnPropertyNames(plain);
+  for (let i = 0; i < names.length; i++) if (typeof plain[names[i]] === 'function') console[names[i]] = plain[names[i]];
   for (const s of [process.stdout, process.stderr]) {
     const fd = s.fd;
     s.end = s.destroy = () => s;
@@ -208,10 +214,12 @@ function real(remote) {
   return v;
 }
 
-function cut(s, limit) {
+const WHOLE = { maxStringLength: Infinity }; // cut does it, and says so
+const PRINT = '; print it to have all of it in a file';
+function cut(s, limit, advice = '') {
   if (s.length <= limit) return [s, false];
   const half = limit >> 1;
-  return [s.slice(0, half) + `\n[… ${s.length - 2 * half} of ${s.length} characters left out …]\n` + s.slice(s.length - half), true];
+  return [s.slice(0, half) + `\n[… ${s.length - 2 * half} of ${s.length} characters left out${advice} …]\n` + s.slice(s.length - half), true];
 }
 
 class Exit extends Error {
@@ -236,6 +244,7 @@ function describe(e, details) {
       if (frame && /node:inspector|<driver>|\[eval\]/.test(lines[i])) hidden = true;
       else if (!frame) hidden = false;
       if (!hidden) kept[kept.length] = lines[i];
+      else if (/ \{$/.test(lines[i])) kept[kept.length - 1] += ' {'; // of the error's own fields
     }
     stack = kept.join('\n').replace(/^(\s+at .*)\bevalmachine.<anonymous>/gm, '$1');
   } else {
@@ -471,7 +480,7 @@ function show(request, remote) {
   const v = real(remote);
   if (v === null || typeof v !== 'object' && typeof v !== 'function') {
     globalThis._ = v;
-    const [shown, wasCut] = cut(inspect(v), request.max);
+    const [shown, wasCut] = cut(inspect(v, WHOLE), request.max, PRINT);
     return finishRun(request, { result: shown, cut: wasCut });
   }
   // By the inspector, so that it can be terminated.
@@ -480,7 +489,7 @@ function show(request, remote) {
     globalThis._ = v;
     let bundle;
     if (v !== null && typeof v === 'object' && typeof v[jupyter] === 'function') bundle = v[jupyter]();
-    const [shown, wasCut] = cut(inspect(v), request.max);
+    const [shown, wasCut] = cut(inspect(v, WHOLE), request.max, PRINT);
     if (bundle) {
       addForms(bundle);
       addOutput('text/plain', shown);

@@ -73,17 +73,18 @@ def show_value(value, limit):
     if value is None:
         return None, False
     builtins._ = value
-    text, was_cut = cut(repr(value), limit)
+    text, was_cut = cut(repr(value), limit, "; print it to have all of it in a file")
     if add_forms(value):
         add_output("text/plain", text)
     return text, was_cut
 
 
-def cut(text, limit):
+def cut(text, limit, advice=""):
     if len(text) <= limit:
         return text, False
     half = limit // 2
-    return "%s\n[… %d of %d characters left out …]\n%s" % (text[:half], len(text) - 2 * half, len(text), text[len(text) - half:]), True
+    note = "[… %d of %d characters left out%s …]" % (len(text) - 2 * half, len(text), advice)
+    return "%s\n%s\n%s" % (text[:half], note, text[len(text) - half:]), True
 
 
 def type_name(kind):

@@ -144,9 +144,13 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("a session with %s was made", config)
 		}
 	}
-	b = newBox(t, code.Config{Interpreters: map[string]string{"python": "/usr/bin/true", "javascript": "/usr/bin/nowhere"}}).session("")
-	for language, want := range map[string]string{"python": "status 0", "javascript": "no such program"} {
-		if _, err := b.tools.Run.Call(t.Context(), b.w, code.RunInput{Code: "1", Language: language}); err == nil || !strings.Contains(err.Error(), want) {
+	b = newBox(t, code.Config{Interpreters: map[string]string{"python": "/usr/bin/true", "javascript": "/usr/bin/nowhere", "bash": "/no/bash"}}).session("")
+	for language, want := range map[string]string{
+		"python":     "status 0",
+		"javascript": `the interpreter of javascript cannot be started: exec: "/usr/bin/nowhere": no such program in the jail (or its interpreter is missing); install it on the host, or name another in the configuration's interpreters`,
+		"bash":       "the interpreter of bash cannot be started",
+	} {
+		if _, err := b.tools.Run.Call(t.Context(), b.w, code.RunInput{Code: "1", Language: language}); !errors.Is(err, sandbox.ErrDependency) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s with another program: %v, want %q", language, err, want)
 		}
 	}
@@ -317,17 +321,24 @@ func TestMuchOutput(t *testing.T) {
 		}
 		b.run(code.RunInput{Code: fmt.Sprintf("os.remove(%q)", out.OutputPath)})
 	}
-	out := b.run(code.RunInput{Code: "for i in range(10**6): print(i)"})
-	if !out.Truncated || !strings.HasPrefix(out.Stdout, "0\n1\n") || !strings.HasSuffix(out.Stdout, "\n999999\n") {
-		t.Errorf("a million lines: %.100q", out.Stdout)
+	for language, in := range map[string]string{
+		"python":     "for i in range(10**6): print(i)",
+		"javascript": "for (let i = 0; i < 1e6; i++) console.log(i)",
+	} {
+		out := b.run(code.RunInput{Code: in, Language: language, Timeout: 600})
+		if !out.Truncated || !strings.HasPrefix(out.Stdout, "0\n1\n") || !strings.HasSuffix(out.Stdout, "\n999999\n") {
+			t.Errorf("%s: a million lines: %.100q", language, out.Stdout)
+		}
+		if got, want := b.workspaceFile(out.OutputPath), fmt.Sprintf("('/workspace/%s', 6888890, True)", out.OutputPath); got != want {
+			t.Errorf("%s: the file is %s, want %s", language, got, want)
+		}
+		t.Logf("%s: a million lines took %v ms", language, out.ExecutionTimeMS)
 	}
-	if got, want := b.workspaceFile(out.OutputPath), fmt.Sprintf("('/workspace/%s', 6888890, True)", out.OutputPath); got != want {
-		t.Errorf("the file is %s, want %s", got, want)
-	}
-	t.Logf("a million lines took %v ms", out.ExecutionTimeMS)
-	out = b.run(code.RunInput{Code: "'y' * 10**6"})
-	if !out.Truncated || len(*out.Result) > 10300 {
-		t.Errorf("a long value: %d bytes", len(*out.Result))
+	for language, in := range map[string]string{"python": "'y' * 10**6", "javascript": "'y'.repeat(1e6)"} {
+		out := b.run(code.RunInput{Code: in, Language: language})
+		if !out.Truncated || len(*out.Result) > 10300 || !strings.Contains(string(*out.Result), "of 1000002 characters left out; print it to have all of it in a file …]") {
+			t.Errorf("%s: a long value: %d bytes, without advice", language, len(*out.Result))
+		}
 	}
 }
 
