@@ -80,14 +80,17 @@ func FuzzGlob(f *testing.F) {
 	})
 }
 
-// reference is what grep ought to find: line by line.
-func reference(pattern string, text []byte) []string {
+// reference is what grep ought to find first: line by line.
+func reference(pattern string, text []byte, most int) []string {
 	re := regexp.MustCompile(pattern)
 	var found []string
 	n := 0
 	for line := range bytes.Lines(text) {
 		n++
 		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+		if len(found) == most {
+			break
+		}
 		if re.Match(line) {
 			found = append(found, fmt.Sprintf("%d:%s", n, line))
 		}
@@ -100,7 +103,7 @@ func TestGrepFindsEveryLine(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	var b strings.Builder
-	for i := range 9000 {
+	for i := range 6000 { // more than one block
 		fmt.Fprintf(&b, "line %d of %s\tend", i, strings.Repeat("ab", i%37))
 		if i%5 == 0 {
 			b.WriteString("\r")
@@ -120,9 +123,8 @@ func TestGrepFindsEveryLine(t *testing.T) {
 		for _, path := range []string{"f.txt", "unix.txt"} {
 			content, err := os.ReadFile(filepath.Join(h.dir, path))
 			must(t, err)
-			want := reference(pattern, content)
-			want = want[:min(len(want), 300)]
-			for _, around := range []int{0, 1} {
+			want := reference(pattern, content, 300)
+			for _, around := range map[string][]int{"f.txt": {0}, "unix.txt": {0, 1}}[path] {
 				out, err := h.f.Grep.Call(t.Context(), h.w, file.GrepInput{Pattern: pattern, Path: path, Max: 300, Context: around})
 				if err != nil {
 					t.Errorf("%q in %s: %v", pattern, path, err)

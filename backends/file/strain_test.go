@@ -2,12 +2,10 @@ package file_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/backends/file"
@@ -20,20 +18,22 @@ func TestGrepWithLargeExpressions(t *testing.T) {
 	h := open(t)
 	_, err := h.f.Grep.Call(t.Context(), h.w, file.GrepInput{Pattern: strings.Repeat("(a?b?){999}", 20) + "[xz]"})
 	wantError(t, err, sandbox.ErrInvalidInput, "too large", "repetitions")
-	h.write("line", strings.Repeat("a", 1<<16)+"x")
-	slow := file.GrepInput{Pattern: strings.Repeat("(a?b?){999}", 2) + "[yz]"}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	if _, err = h.f.Grep.Call(ctx, h.w, slow); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a search that is too slow = %v, want context.DeadlineExceeded", err)
-	}
-	if took := time.Since(start); took > 30*time.Second { // to the end it takes much longer
-		t.Errorf("it ends after %v", took)
-	}
-	out, err := h.f.Grep.Call(t.Context(), h.w, file.GrepInput{Pattern: "a{9}(a{90}){4}x$"})
+	// Lines are searched in pieces, which is when a search can be stopped.
+	h.write("line", strings.Repeat("-", 200_000)+"aax")
+	const pattern = "b{998}|a{2}x$"
+	out, err := h.f.Grep.Call(t.Context(), h.w, file.GrepInput{Pattern: pattern})
 	if err != nil || len(out.Matches) != 1 || !strings.HasSuffix(out.Matches[0].Text, "aax") {
 		t.Errorf("Grep in pieces = %.200v, %v, want the end of the line", out, err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, tt := range []struct {
+		ctx  context.Context
+		want int
+	}{{t.Context(), 200_000}, {over, -1}} {
+		if at, err := file.Find(tt.ctx, pattern, h.onDisk("line")); at != tt.want || err != nil {
+			t.Errorf("a match is found at %d, %v, want %d", at, err, tt.want)
+		}
 	}
 }
 
@@ -122,7 +122,7 @@ func patched(t *testing.T, before, text string) string {
 func TestDiffOfALargeFile(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	for n := range 400_000 {
+	for n := range 100_000 {
 		fmt.Fprintf(&b, "one\n%d\n\n\n\n\n\n\n", n)
 	}
 	before := b.String()
@@ -130,12 +130,12 @@ func TestDiffOfALargeFile(t *testing.T) {
 	if !cut || len(text) > 16<<10 || !strings.Contains(text, "@@ -1,4 +1,4 @@\n-one\n+seven\n 0\n \n \n@@ -6,7 +6,7 @@\n") || !strings.HasSuffix(text, "\n") {
 		t.Errorf("diff of %d bytes, cut %v:\n%.200s", len(text), cut, text)
 	}
-	text, cut = file.Unified("f", before, strings.Replace(strings.Replace(before, "one", "seven", 1), "\n399999\n", "\nx\n", 1))
+	text, cut = file.Unified("f", before, strings.Replace(strings.Replace(before, "one", "seven", 1), "\n99999\n", "\nx\n", 1))
 	if !cut || strings.Count(text, "@@ -") != 1 || !strings.Contains(text, "+seven\n") {
 		t.Errorf("diff %q, cut %v, want the first hunk of two", text, cut)
 	}
 	text, cut = file.Unified("f", before+"end\n", before+"END\n")
-	if want := "@@ -3199998,4 +3199998,4 @@\n \n \n \n-end\n+END\n"; cut || !strings.HasSuffix(text, want) {
+	if want := "@@ -799998,4 +799998,4 @@\n \n \n \n-end\n+END\n"; cut || !strings.HasSuffix(text, want) {
 		t.Errorf("diff %q, cut %v, want %q at its end", text, cut, want)
 	}
 }
