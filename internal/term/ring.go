@@ -39,11 +39,13 @@ func (r *ring) write(p []byte) {
 		r.total += int64(n)
 		p = p[n:]
 	}
-	close(r.more)
-	r.more = make(chan struct{})
+	if !r.ended {
+		close(r.more)
+		r.more = make(chan struct{})
+	}
 }
 
-// end wakes all readers for good.
+// end wakes all readers for good. What is written afterwards is kept, too.
 func (r *ring) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

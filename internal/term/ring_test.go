@@ -35,6 +35,22 @@ func TestRingKeepsTheEnd(t *testing.T) {
 	}
 }
 
+func TestRingTakesWhatComesAfterItsEnd(t *testing.T) {
+	t.Parallel()
+	r := newRing(10)
+	r.end()
+	r.write([]byte("late"))
+	got, _, more := r.read(0, 10)
+	if string(got) != "late" {
+		t.Errorf("read = %q", got)
+	}
+	select {
+	case <-more:
+	default:
+		t.Error("who reads waits for more after the end")
+	}
+}
+
 func TestCaptureKeepsBothEnds(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(3, 4))
