@@ -156,7 +156,7 @@ func (p *Program) await() {
 		found := p.out.arm(fence)
 		go p.term.slave.Write(fence)
 		for range 10 { // seconds: what is left may be slow to render
-			if waitFor(found, time.Second) || !p.out.slow() {
+			if waitFor(found, time.Second) || !p.out.moving() {
 				break
 			}
 		}

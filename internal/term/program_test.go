@@ -31,15 +31,16 @@ func program(t *testing.T, path string, args ...string) *term.Program {
 // await reads output until it contains want.
 func await(t *testing.T, p *term.Program, since int64, want string) int64 {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var all []byte
 	for !bytes.Contains(all, []byte(want)) {
+		_, over := p.ExitCode() // before the output, all of which is there then
 		c, err := p.Output(ctx, since, 1<<20, time.Second)
 		if err != nil {
 			t.Fatalf("output %q, waiting for %q: %v", all, want, err)
 		}
-		if _, over := p.ExitCode(); over && len(c.Data) == 0 {
+		if over && len(c.Data) == 0 {
 			t.Fatalf("the program ended; output %q, waiting for %q", all, want)
 		}
 		all, since = append(all, c.Data...), c.Next
@@ -105,7 +106,7 @@ func TestProgramResize(t *testing.T) {
 func waitScreen(t *testing.T, p *term.Program, want string) {
 	t.Helper()
 	var since int64
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		s := p.Screen()
 		if strings.Contains(s.Text, want) {
 			return
@@ -129,13 +130,13 @@ func TestProgramAnswersQuestionsAboutTheTerminal(t *testing.T) {
 
 func TestProgramOutputIsBounded(t *testing.T) {
 	t.Parallel()
-	p := program(t, "/usr/bin/seq", "100000")
+	p := program(t, "/usr/bin/seq", "20000")
 	<-p.Done()
 	c, err := p.Output(t.Context(), 0, 1<<20, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Data) != 64<<10 || c.Dropped == 0 || c.Next != c.Dropped+int64(len(c.Data)) || !bytes.HasSuffix(c.Data, []byte("\r\n100000\r\n")) {
+	if len(c.Data) != 64<<10 || c.Dropped == 0 || c.Next != c.Dropped+int64(len(c.Data)) || !bytes.HasSuffix(c.Data, []byte("\r\n20000\r\n")) {
 		t.Errorf("%d bytes, %d dropped, next %d, ending in %q", len(c.Data), c.Dropped, c.Next, c.Data[len(c.Data)-20:])
 	}
 }
@@ -202,19 +203,5 @@ func TestProgramInputThatNobodyReads(t *testing.T) {
 	wg.Wait()
 	if n, err := p.Input(t.Context(), nil); n != 0 || err != nil {
 		t.Errorf("Input of nothing = %d, %v", n, err)
-	}
-}
-
-func TestProgramWhoseOutputIsSlowToRender(t *testing.T) {
-	t.Parallel()
-	p, err := term.StartProgram(t.Context(), term.ProgramOptions{Start: startPlain(t), Path: "/usr/bin/python3", Rows: 100, Cols: 400,
-		Args: []string{"-c", `import os; os.write(1, b"\x1bc" * 1000 + b"end"); os._exit(3)`}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	<-p.Done()
-	if s := p.Screen(); strings.TrimSpace(s.Text) != "end" {
-		t.Errorf("screen %q", s.Text)
 	}
 }

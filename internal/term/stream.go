@@ -20,6 +20,7 @@ type stream struct {
 	hold  []byte       // read between calls
 	sink  func([]byte) // nil between calls; called by the reader without mu
 	busy  bool         // the reader is in sink
+	moved bool         // something was read since somebody last asked
 	fence []byte       // nil unless armed
 	carry []byte       // bytes that may be the fence's beginning
 	found chan struct{}
@@ -52,6 +53,7 @@ func (s *stream) loop() {
 func (s *stream) feed(p []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.moved = true
 	for !s.stop && (s.busy || s.sink == nil && len(s.hold)+len(p) > s.limit) {
 		s.room.Wait() // busy: begin is handing over what was held
 	}
@@ -150,6 +152,16 @@ func (s *stream) close() {
 	s.mu.Unlock()
 	s.r.Close()
 	<-s.ended
+}
+
+// moving reports whether the sink is at work, or something was read since the
+// last time it was asked.
+func (s *stream) moving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	moved := s.moved
+	s.moved = false
+	return moved || s.busy
 }
 
 // slow reports whether the sink is still at work on earlier output.
