@@ -19,8 +19,8 @@ import (
 func TestAdversary(t *testing.T) {
 	t.Parallel()
 	termtest.Run(t, func(t *testing.T, o term.Options) *term.Shell {
+		o.Dir = t.TempDir() // removed when nobody is in there any more
 		o.Start = startPlain(t)
-		o.Dir = t.TempDir()
 		s, err := term.Open(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)

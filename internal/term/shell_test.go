@@ -20,10 +20,10 @@ import (
 
 func shell(t testing.TB, o term.Options) *term.Shell {
 	t.Helper()
-	o.Start = startPlain(t)
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
+	o.Start = startPlain(t)
 	s, err := term.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

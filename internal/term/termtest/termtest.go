@@ -7,6 +7,7 @@ package termtest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -27,8 +28,8 @@ type Case struct {
 // Step is one command and its expected result.
 type Step struct {
 	Run     string
-	Timeout time.Duration // 0: 20 s
-	Cancel  time.Duration // the caller gives up after this time
+	Timeout time.Duration // 0: a minute
+	Until   string        // the caller gives up once this is printed; "": never
 
 	Out   string // exact, unless Check is set
 	Err   string // exact standard error, where separate
@@ -78,19 +79,24 @@ func RunStep(t *testing.T, sh *term.Shell, s Step) {
 	t.Helper()
 	limit := s.Timeout
 	if limit == 0 {
-		limit = 20 * time.Second
+		limit = time.Minute
 	}
 	// No case may hang: the deadline is far above what the shell may take.
 	ctx, cancel := context.WithTimeout(context.Background(), limit+20*time.Second)
 	defer cancel()
-	if s.Cancel > 0 {
-		ctx, cancel = context.WithTimeout(ctx, s.Cancel)
-		defer cancel()
+	c := term.Command{Text: s.Run, Timeout: limit, MaxOutput: max(s.Max, 1<<20)}
+	if s.Until != "" {
+		var seen []byte
+		c.OnOutput = func(_ term.Stream, p []byte) {
+			if seen = append(seen, p...); bytes.Contains(seen, []byte(s.Until)) {
+				cancel()
+			}
+		}
 	}
-	res, err := sh.Run(ctx, term.Command{Text: s.Run, Timeout: limit, MaxOutput: max(s.Max, 1<<20)})
+	res, err := sh.Run(ctx, c)
 	name := fmt.Sprintf("Run(%.80q)", s.Run)
-	if s.Cancel > 0 {
-		if err != context.DeadlineExceeded {
+	if s.Until != "" {
+		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s = %v, want the context's error", name, err)
 		}
 	} else if err != nil {
