@@ -7,14 +7,16 @@
 //     or a literal address with a port, before anything is resolved.
 //   - [Guard] is a policy with a resolver: it resolves a listed name once,
 //     refuses addresses that are not public (see special.go), asks its Check,
-//     and dials the very address it checked. [Guard.Client] makes an HTTP
-//     client of it for tools written in Go.
+//     and dials the very address it checked. Hosts of loopback it can find on the
+//     worker's own ([Guard.Loopback]). [Guard.Client] makes an HTTP client of it
+//     for tools written in Go.
 //   - [Serve] is the proxy that stands between a confined process and a Guard:
 //     HTTP/1.1 in absolute form, HTTP CONNECT and SOCKS5 CONNECT on one port,
 //     told apart by the first byte.
 //
 // Everything fails closed: an empty list permits nothing, what cannot be parsed
-// is refused, and a refusal is a [*Denied] that names the rule.
+// is refused, and a refusal is a [*Denied] that names the rule. What is permitted
+// and comes to nothing is a [*Failed] that says why.
 //
 // # What the proxy promises
 //

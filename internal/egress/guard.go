@@ -31,6 +31,14 @@ type Guard struct {
 	// address passed. An error refuses and is what [Denied.Err] holds. nil: yes.
 	Check func(ctx context.Context, d Dial) error
 
+	// Loopback connects to an address of the worker's own loopback, where hosts of
+	// loopback then are, listed or not, that no rule unlocks as the machine's. It
+	// must be unable to connect to any other. nil: there is only the machine's.
+	Loopback func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+	// LoopbackHint, where there is no Loopback, completes the refusal of a host of
+	// loopback: why there is none, and what to do. "": nothing is added.
+	LoopbackHint string
+
 	Resolver Resolver // nil: net.DefaultResolver
 	// Connect dials an address that passed, given as ip:port. nil: a net.Dialer.
 	Connect func(ctx context.Context, network, address string) (net.Conn, error)
@@ -43,8 +51,7 @@ type Guard struct {
 // "tcp6"). It matches the allow list before it resolves, resolves once, drops
 // every address that is not permitted, asks Check, and dials the addresses that
 // are left, in the resolver's order, so that no second lookup can lead
-// elsewhere. A refusal is a [*Denied]; any other error is a failure to resolve
-// or connect.
+// elsewhere. A refusal is a [*Denied], a failure to resolve or connect a [*Failed].
 func (g *Guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, _, err := g.dialAddress(ctx, network, address)
 	return conn, err
@@ -67,12 +74,15 @@ func badHost(host string, port uint16, err error) *Denied {
 
 // permit is the check that comes before resolving.
 func (g *Guard) permit(h Host, port uint16) error {
-	if g.Policy.Permits(h, port) {
+	if g.Policy.Permits(h, port) || g.inner(h, port) != nil {
 		return nil
 	}
 	reason := "is not in the allow list"
 	if g.Policy.Empty() {
 		reason = "is not in the allow list, which is empty"
+	}
+	if g.LoopbackHint != "" && onLoopback(h) != nil {
+		reason += "; " + g.LoopbackHint
 	}
 	return &Denied{Host: h.String(), Port: port, Rule: RuleAllowList, Reason: reason}
 }
@@ -83,6 +93,9 @@ func (g *Guard) dial(ctx context.Context, network string, h Host, port uint16) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	if addrs := g.inner(h, port); addrs != nil {
+		return g.dialInner(ctx, h, port, addrs)
+	}
 	addrs, err := g.resolve(ctx, network, h, port)
 	if err != nil {
 		return nil, Dial{}, err
@@ -100,7 +113,7 @@ func (g *Guard) dial(ctx context.Context, network string, h Host, port uint16) (
 		}
 		errs = append(errs, err)
 	}
-	return nil, Dial{}, fmt.Errorf("connecting to %s: %w", h.join(port), errors.Join(errs...))
+	return nil, Dial{}, unconnected(h, port, errors.Join(errs...))
 }
 
 // check asks Check. A panic in it is a no: a confined process chooses the hosts
@@ -117,14 +130,19 @@ func (g *Guard) check(ctx context.Context, d Dial) (err error) {
 	return g.Check(ctx, d)
 }
 
-// connect gives an address its share of the time that is left, so that one that
+// share gives an address its share of the time that is left, so that one that
 // swallows packets leaves some for the others.
-func (g *Guard) connect(ctx context.Context, addr netip.AddrPort, left int) (net.Conn, error) {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
-		defer cancel()
+func (g *Guard) share(ctx context.Context, left int) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
 	}
+	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+}
+
+func (g *Guard) connect(ctx context.Context, addr netip.AddrPort, left int) (net.Conn, error) {
+	ctx, cancel := g.share(ctx, left)
+	defer cancel()
 	if g.Connect != nil {
 		return g.Connect(ctx, "tcp", addr.String())
 	}
@@ -145,12 +163,12 @@ func (g *Guard) resolve(ctx context.Context, network string, h Host, port uint16
 		var err error
 		addrs, err = r.LookupNetIP(ctx, strings.Replace(network, "tcp", "ip", 1), h.name)
 		if err != nil {
-			return nil, fmt.Errorf("resolving %s: %w", h.name, withoutServer(err))
+			return nil, unresolved(h, port, withoutServer(err))
 		}
 	}
 	own, err := g.own()
 	if err != nil {
-		return nil, fmt.Errorf("reading the machine's own addresses, without which no connection is made: %w", err)
+		return nil, &Failed{Host: h.String(), Port: port, Cause: CauseInternal, Err: fmt.Errorf("reading the machine's own addresses: %w", err)}
 	}
 	var first *Denied
 	pass := make([]netip.Addr, 0, len(addrs))
@@ -172,7 +190,7 @@ func (g *Guard) resolve(ctx context.Context, network string, h Host, port uint16
 	case first != nil:
 		return nil, first
 	}
-	return nil, fmt.Errorf("resolving %s: no addresses", h.name)
+	return nil, unresolved(h, port, errors.New("no addresses"))
 }
 
 // withoutServer keeps the address of the host's name server to the host: the

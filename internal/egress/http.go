@@ -95,6 +95,7 @@ func (s *server) serveConnect(ctx context.Context, c *client, h *head) {
 	}
 	up, err := s.dial(ctx, c, host, port)
 	if err != nil {
+		s.failed(err)
 		s.answer(c, err)
 		return
 	}
@@ -205,17 +206,32 @@ func (s *server) forward(ctx context.Context, c *client, h *head, req *http.Requ
 		if isDeniedBy(err, RuleSyntax) { // the body's fault; s.dial told its own
 			s.denied(err)
 		}
-		s.answer(c, err)
+		s.answer(c, s.unanswered(req, err))
 		return false
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		x.finish()
-		s.answer(c, errors.New("the server switched protocols unasked"))
+		s.answer(c, s.unanswered(req, errors.New("it switched protocols unasked")))
 		return false
 	}
 	keep, err := s.respond(c, h, resp)
 	return x.finish() && err == nil && keep
+}
+
+// unanswered is the failure of req, which the transport ended with err, if it was
+// not refused. It tells OnFailed.
+func (s *server) unanswered(req *http.Request, err error) error {
+	if _, denied := errors.AsType[*Denied](err); denied {
+		return err
+	}
+	h, port, parse := ParseAuthority(req.URL.Host, 0)
+	if parse != nil { // rebuild wrote it
+		return err
+	}
+	f := unanswered(h, port, err)
+	s.failed(f)
+	return f
 }
 
 // respond writes resp to c and reports whether the connection may live on.
@@ -223,6 +239,7 @@ func (s *server) respond(c *client, h *head, resp *http.Response) (keep bool, er
 	bodyless := h.method == http.MethodHead || resp.StatusCode == http.StatusNoContent ||
 		resp.StatusCode == http.StatusNotModified
 	removeHopByHop(resp.Header)
+	delete(resp.Header, StatusField)
 	length := resp.ContentLength
 	if bodyless {
 		length = announced(resp)
@@ -316,28 +333,41 @@ func (s *server) refuse(c *client, err error) {
 	s.answer(c, err)
 }
 
-// answer renders err as a response, after which the connection ends.
+// StatusField is a field of the responses that are the proxy's own, which RFC 9209
+// says how to read. It is in no other: servers that send it lose it.
+const StatusField = "Proxy-Status"
+
+// answer renders err as a response, after which the connection ends. The status
+// line has its text too: of CONNECT most clients show nothing else.
 func (s *server) answer(c *client, err error) {
-	status, text := http.StatusBadGateway, err.Error()
+	status, cause, text := http.StatusBadGateway, CauseInternal, err.Error()
+	line := http.StatusText(status)
 	d, denied := errors.AsType[*Denied](err)
+	f, failed := errors.AsType[*Failed](err)
 	switch {
 	case isDeniedBy(err, RuleSyntax):
-		status, text = http.StatusBadRequest, d.Error()
+		status, cause, line = http.StatusBadRequest, "http_request_error", d.Error()
 	case denied:
-		status, text = http.StatusForbidden, d.Error()
+		status, cause, line = http.StatusForbidden, "http_request_denied", d.Error()
+	case failed:
+		cause, line = f.Cause, f.Error()
+		if f.timeout() {
+			status = http.StatusGatewayTimeout
+		}
 	case errors.Is(err, errHeadSize):
-		status = http.StatusRequestHeaderFieldsTooLarge
-	case isTimeout(err):
-		status = http.StatusGatewayTimeout
+		status, cause = http.StatusRequestHeaderFieldsTooLarge, "http_request_error"
+		line = http.StatusText(status)
 	}
-	line := http.StatusText(status)
+	if denied || failed {
+		text = line
+	}
 	if denied {
-		line = printable(text)
 		text += "\nrule: " + d.Rule
 	}
 	text += "\n"
 	fmt.Fprintf(c.w, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"+
-		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", status, line, len(text), text)
+		"Cache-Control: no-store\r\n%s: sandbox; error=%s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, printable(line), StatusField, cause, len(text), text)
 	if c.w.Flush() == nil {
 		s.linger(c)
 	}
@@ -346,11 +376,6 @@ func (s *server) answer(c *client, err error) {
 func isDeniedBy(err error, rule string) bool {
 	d, ok := errors.AsType[*Denied](err)
 	return ok && d.Rule == rule
-}
-
-func isTimeout(err error) bool {
-	ne, ok := errors.AsType[net.Error](err)
-	return ok && ne.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
 
 // printable returns text as one line of printable ASCII.

@@ -19,10 +19,12 @@ type Config struct {
 	// permits nothing.
 	GuardFor func(client net.Conn) *Guard
 
-	// OnDenied and OnDial hear of every refusal, and of every connection once
-	// it is made. They are called from many goroutines at once, hold up what
-	// they tell of, and so must not block. nil: nobody listens.
+	// OnDenied, OnFailed and OnDial hear of every refusal, of everything that was
+	// permitted and failed, before the client does, and of every connection once it
+	// is made. They are called from many goroutines at once, hold up what they tell
+	// of, and so must not block. nil: nobody listens.
 	OnDenied func(Denied)
+	OnFailed func(Failed)
 	OnDial   func(Dial)
 
 	// HandshakeTimeout bounds the time from a connection's, or a further
@@ -61,7 +63,9 @@ func (c Config) withDefaults() Config {
 // A refusal is answered with status 403 (400 for a malformed request) and one
 // line of text that names the rule, which for CONNECT is the status line's
 // reason too, because that is all that most clients show; with reply 2 over
-// SOCKS5; with a TLS alert where a tunnel is refused for its server name.
+// SOCKS5; with a TLS alert where a tunnel is refused for its server name. What
+// fails is answered with 502 or 504 in the same way. By [StatusField] a client
+// tells such answers from a server's.
 func Serve(ctx context.Context, ln net.Listener, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &server{cfg: cfg.withDefaults()}
@@ -179,6 +183,14 @@ func (s *server) dial(ctx context.Context, c *client, h Host, port uint16) (net.
 		s.cfg.OnDial(d)
 	}
 	return conn, nil
+}
+
+// failed tells OnFailed of err if it is a failure, and not that of a client who
+// left.
+func (s *server) failed(err error) {
+	if f, ok := errors.AsType[*Failed](err); ok && s.cfg.OnFailed != nil && !errors.Is(err, context.Canceled) {
+		s.cfg.OnFailed(*f)
+	}
 }
 
 // denied tells OnDenied of err if it is a refusal.

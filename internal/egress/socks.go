@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"syscall"
 )
 
 // RFC 1928.
@@ -55,6 +54,7 @@ func (s *server) serveSOCKS(ctx context.Context, c *client) {
 			}
 			return
 		}
+		s.failed(err)
 		err = &socksError{dialReply(err), err}
 	} else {
 		s.denied(err)
@@ -68,15 +68,16 @@ func (s *server) serveSOCKS(ctx context.Context, c *client) {
 
 // dialReply renders an error of Guard.dial.
 func dialReply(err error) socksReply {
-	var dns *net.DNSError
-	_, denied := errors.AsType[*Denied](err)
-	switch {
-	case denied:
+	if _, denied := errors.AsType[*Denied](err); denied {
 		return socksDenied
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return socksRefused
-	case errors.As(err, &dns), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return socksUnreachable
+	}
+	if f, ok := errors.AsType[*Failed](err); ok {
+		switch f.Cause {
+		case CauseRefused:
+			return socksRefused
+		case CauseName, CauseNameTimeout, CauseUnreachable:
+			return socksUnreachable
+		}
 	}
 	return socksFailed
 }

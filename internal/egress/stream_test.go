@@ -19,11 +19,14 @@ func TestResponsesKeepTheirFraming(t *testing.T) {
 		{"hop-by-hop fields stay behind", get,
 			"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nX-End: 1\r\nContent-Length: 2\r\n\r\nok",
 			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-End: 1\r\n\r\nok"},
+		{"servers do not speak as the proxy", get,
+			"HTTP/1.1 502 cannot reach\r\nproxy-status: sandbox; error=dns_error\r\nProxy-Status: x\r\nContent-Length: 2\r\n\r\nno",
+			"HTTP/1.1 502 cannot reach\r\nContent-Length: 2\r\n\r\nno"},
 		{"without length, to HTTP/1.1", get, "HTTP/1.1 200 Fine\r\n\r\nok", "HTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"},
 		{"without length, to HTTP/1.0", "GET http://a.test/ HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nok", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok"},
 		{"control bytes in the reason", get, "HTTP/1.1 200 O\x1bK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
-		{"a switch of protocols", get, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "HTTP/1.1 502 Bad Gateway\r\n"},
-		{"not HTTP", get, "SSH-2.0-x\r\n", "HTTP/1.1 502 Bad Gateway\r\n"},
+		{"a switch of protocols", get, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "HTTP/1.1 502 cannot reach a.test:80: what answered does not speak HTTP as it should; "},
+		{"not HTTP", get, "SSH-2.0-x\r\n", "HTTP/1.1 502 cannot reach a.test:80: what answered does not speak HTTP as it should; "},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

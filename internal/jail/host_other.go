@@ -5,6 +5,7 @@ package jail
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 )
@@ -54,6 +55,9 @@ type Identity struct{ UID, GID int }
 
 // Release does nothing.
 func (id *Identity) Release() error { return nil }
+
+// Dial returns [ErrClosed]: no Jail can be open here.
+func (id *Identity) Dial(context.Context, netip.AddrPort) (net.Conn, error) { return nil, ErrClosed }
 
 // Jail is one session's set of namespaces; see the Linux documentation.
 type Jail struct{}

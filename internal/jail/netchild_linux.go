@@ -10,13 +10,16 @@ import (
 )
 
 // netTask is what a thread or a child does for this program in a network
-// namespace: it makes one, or joins one, and listens there.
+// namespace: it makes one, or joins one, and opens a socket there.
 type netTask struct {
 	// make asks for a namespace, its loopback up; withUser for one of users
 	// that owns it, in which this program's user and group alone exist.
 	make, withUser bool
 	net, user      *os.File // joined otherwise; user nil: only net
-	// listen asks for a listener on 127.0.0.1 at port, 0: at any that is free.
+	// family asks for a TCP socket of it, AF_INET or AF_INET6. 0: none.
+	family int
+	// listen makes that, of AF_INET, a listener on 127.0.0.1 at port, 0: at any that
+	// is free.
 	listen bool
 	port   int
 }
@@ -60,10 +63,13 @@ func (t netTask) run(by *starter) (r netResult, err error) {
 		}
 		s.call("join the network namespace", unix.SYS_SETNS, t.net, unix.CLONE_NEWNET)
 	}
+	var sock slot
+	if t.family != 0 {
+		sock = open(&r.sock, s.get("open a socket", unix.SYS_SOCKET, t.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
+	}
 	if t.listen {
 		addr := &unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte{127, 0, 0, 1}}
 		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&addr.Port))[:], uint16(t.port))
-		sock := open(&r.sock, s.get("open a socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
 		// Without SO_REUSEPORT no program can share the port.
 		s.call("bind", unix.SYS_BIND, sock, view(addr), unix.SizeofSockaddrInet4)
 		s.call("listen", unix.SYS_LISTEN, sock, proxyBacklog)

@@ -32,7 +32,7 @@ type network struct {
 // are any, as without processes there is nothing in it. The zero value has none
 // yet.
 type workerNet struct {
-	mu     sync.Mutex // guards shared and the counts of all its networks; held while one is made
+	mu     sync.Mutex // guards shared and the counts of all its networks; held while one, or a socket, is made
 	shared *network
 }
 
@@ -119,7 +119,11 @@ func (n *network) String() string {
 // newNetwork makes a network namespace, with the listener of [ProxyAddr] if
 // there is to be a proxy. own makes a user namespace that owns it.
 func newNetwork(by *starter, own, proxied bool) (_ *network, err error) {
-	r, err := netTask{make: true, withUser: own, listen: proxied, port: proxyPort}.run(by)
+	task := netTask{make: true, withUser: own}
+	if proxied {
+		task.family, task.listen, task.port = unix.AF_INET, true, proxyPort
+	}
+	r, err := task.run(by)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +153,7 @@ func (n *network) close() {
 
 // listen makes a listener at a free port of the namespace's loopback.
 func (n *network) listen() (net.Listener, error) {
-	r, err := netTask{user: n.user, net: n.ns, listen: true}.run(n.by)
+	r, err := netTask{user: n.user, net: n.ns, family: unix.AF_INET, listen: true}.run(n.by)
 	if err != nil {
 		return nil, err
 	}
