@@ -3,8 +3,10 @@ package sandbox
 import (
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/agentflow-go/sandbox/internal/egress"
 )
@@ -59,6 +61,22 @@ func (o *owner) serveProxy(ln net.Listener, config egress.Config) {
 	}
 }
 
+// ProxyOptions are those of [Env.Proxy]. The zero value is useful.
+type ProxyOptions struct {
+	// OnUnreachable hears, before the program does, of each host that policy permits
+	// and that was not reached. It is called from many goroutines at once and must
+	// not block. nil: nobody listens.
+	OnUnreachable func(Unreachable)
+}
+
+// Unreachable is a host that policy permits and that a proxy did not reach.
+type Unreachable struct {
+	Host  string // as asked for, in normal form
+	Port  int
+	Cause string // as in RFC 9209: dns_error, connection_refused, connection_timeout …
+	Text  string // for people and models: cannot reach example.com:443: the name does not resolve; check its spelling
+}
+
 // envProxy is a proxy of [Env.Proxy].
 type envProxy struct {
 	ln     net.Listener
@@ -66,7 +84,7 @@ type envProxy struct {
 	served chan struct{}
 }
 
-func (o *owner) proxyFor(ctx context.Context, worker *owner) (string, func(), error) {
+func (o *owner) proxyFor(ctx context.Context, worker *owner, opts ProxyOptions) (string, func(), error) {
 	switch {
 	case o == nil || worker == nil:
 		return "", nil, errNoSandbox()
@@ -78,6 +96,21 @@ func (o *owner) proxyFor(ctx context.Context, worker *owner) (string, func(), er
 	config, err := worker.egressConfig(worker.policyOf().Egress)
 	if err != nil {
 		return "", nil, err
+	}
+	switch {
+	case worker.ws == nil:
+		// On the loopback of a warmup are the proxies of others.
+	case worker.apart:
+		// Who shared the worker's loopback would share the proxy on it, which lets
+		// more out.
+		config.Guard.LoopbackHint = "the worker's own servers are out of reach of a session that narrows the network policy: create it without egress in its confinement"
+	default:
+		config.Guard.Loopback = worker.dialLoopback
+	}
+	if opts.OnUnreachable != nil {
+		config.OnFailed = func(f egress.Failed) {
+			opts.OnUnreachable(Unreachable{Host: f.Host, Port: int(f.Port), Cause: f.Cause, Text: f.Error()})
+		}
 	}
 	j, err := o.jailed(ctx)
 	if err != nil {
@@ -100,6 +133,15 @@ func (o *owner) proxyFor(ctx context.Context, worker *owner) (string, func(), er
 		return "", nil, errOwnerGone()
 	}
 	return addr, p.stop, nil
+}
+
+// dialLoopback connects to addr on the loopback that the worker's sessions share.
+func (o *owner) dialLoopback(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	id := o.files().identity()
+	if id == nil { // no program of the worker's ever ran
+		return nil, syscall.ECONNREFUSED
+	}
+	return id.Dial(ctx, addr)
 }
 
 // keep makes p end with the owner, unless that has happened.

@@ -74,9 +74,15 @@ func (e Env) Start(ctx context.Context, c Cmd) (*Process, error) { return e.owne
 // serves many workers keeps to the policy of each. addr is "127.0.0.1:PORT" as
 // those programs see it, those with NestedUserNS or Mounts included. What the
 // proxy refuses is the worker's denial, and where the worker may reach nothing it
-// refuses everything, naming the rule. It ends with stop, which waits for its
+// refuses everything, naming the rule; in Go it tells opts what it permits and does not
+// reach. It ends with stop, which waits for its
 // connections and may be called more than once, with the worker's session, or
 // with e. ctx bounds the making only.
+//
+// Through it localhost and literal addresses of loopback, unless they are in the list
+// as the host's, are the worker's own: what one of its sessions serves there, and
+// nothing else, needs no listing. That is so for whatever worker may reach, but not
+// for a session whose own Egress lets less out than the sandbox's.
 //
 // Whatever connects to addr is taken for the worker, so a program of e's must let
 // nobody choose which proxy is used: a browser needs a context for each worker
@@ -86,15 +92,15 @@ func (e Env) Start(ctx context.Context, c Cmd) (*Process, error) { return e.owne
 //
 // Other than a Warmup's, e can only be worker itself. Under level none, where
 // programs have the network of the host, addr is "".
-func (e Env) Proxy(ctx context.Context, worker Env) (addr string, stop func(), err error) {
-	return e.owner.proxyFor(ctx, worker.owner)
+func (e Env) Proxy(ctx context.Context, worker Env, opts ProxyOptions) (addr string, stop func(), err error) {
+	return e.owner.proxyFor(ctx, worker.owner, opts)
 }
 
 // SameEgress reports whether e and other have the same network policy: the same
 // list, and no Egress.Check of their own beside the sandbox's, as functions cannot
 // be compared. A process that serves several workers should serve only workers for
-// which it holds, so that nothing is won by a fault that lets one use another's
-// [Env.Proxy].
+// which it holds, so that a fault that lets one use another's [Env.Proxy] wins no
+// more than what the other serves on its loopback.
 func (e Env) SameEgress(other Env) bool { return e.owner.sameEgress(other.owner) }
 
 // OOMKills returns how many of the processes that share the session's memory
