@@ -31,6 +31,7 @@ type ActOutput struct {
 	Dialogs   []Dialog `json:"dialogs,omitempty" jsonschema:"that the page showed meanwhile, and how they were answered"`
 	Downloads []string `json:"downloads,omitempty" jsonschema:"files that began to be downloaded meanwhile: see downloads"`
 	Denied    []string `json:"denied,omitempty" jsonschema:"what policy refused to the page meanwhile"`
+	LoadError string   `json:"load_error,omitzero" jsonschema:"why the page that this led to could not be loaded"`
 }
 
 // acting is the frame of a tool that acts on the page: it finds the page, limits
@@ -73,8 +74,12 @@ func (s *session) acting(ctx context.Context, call sandbox.Call, timeout float64
 		out.Dialogs, _, _ = s.dialogs.log.since(shown, 20, func(Dialog) bool { return true })
 	}
 	t.mu.Lock()
-	nowhere := t.starts > starts && t.frames[t.main].loader == loader && t.pendingNav == 0
+	moved := t.frames[t.main].loader != loader
+	nowhere := t.starts > starts && !moved && t.pendingNav == 0
 	t.mu.Unlock()
+	if moved {
+		out.LoadError = t.loadErrorText(call)
+	}
 	if nowhere { // it began to load something that is no page, which is told a little later
 		s.downloads.started(ctx, given, true)
 	}

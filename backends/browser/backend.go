@@ -245,8 +245,7 @@ func (b *backend) place(ctx context.Context, s *session) error {
 			return err
 		}
 		s.chrome, s.leave, s.own = c, c.stop, true
-		s.proxy, s.stopProxy, err = proxyFor(ctx, env, env)
-		if err != nil {
+		if err = s.serveProxy(ctx, env); err != nil {
 			c.stop()
 		}
 		return err
@@ -262,8 +261,7 @@ func (b *backend) place(ctx context.Context, s *session) error {
 	b.mu.Lock()
 	s.home = b.env
 	b.mu.Unlock()
-	s.proxy, s.stopProxy, err = proxyFor(ctx, s.home, env)
-	if err != nil {
+	if err = s.serveProxy(ctx, s.home); err != nil {
 		s.leave()
 	}
 	return err

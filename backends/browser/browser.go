@@ -64,9 +64,9 @@ func register(r *sandbox.Registry, cfg Config) (Tools, *sandbox.Binding[*session
 	}, &backend{cfg: cfg})
 	return Tools{
 		Goto:     called(b, "goto", gotoText, (*session).goTo),
-		Back:     plain(b, "back", backText, 0, (*session).back),
-		Forward:  plain(b, "forward", forwardText, 0, (*session).forward),
-		Reload:   plain(b, "reload", reloadText, 0, (*session).reload),
+		Back:     called(b, "back", backText, (*session).back),
+		Forward:  called(b, "forward", forwardText, (*session).forward),
+		Reload:   called(b, "reload", reloadText, (*session).reload),
 		Snapshot: plain(b, "snapshot", snapshotText, readOnly, (*session).snapshot),
 		Click: called(b, "click", clickText, func(s *session, ctx context.Context, call sandbox.Call, in ClickInput) (ActOutput, error) {
 			return s.click(ctx, call, in, 1)

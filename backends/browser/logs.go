@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -169,18 +170,22 @@ func (t *tab) onNetwork(msg *cdproto.Message) {
 		return jsonv2.Unmarshal(msg.Params, v, chromedp.DefaultUnmarshalOptions) == nil
 	}
 	type response struct {
-		URL        string  `json:"url"`
-		Status     int     `json:"status"`
-		StatusText string  `json:"statusText"`
-		MimeType   string  `json:"mimeType"`
-		Size       float64 `json:"encodedDataLength"`
+		URL        string            `json:"url"`
+		Status     int               `json:"status"`
+		StatusText string            `json:"statusText"`
+		MimeType   string            `json:"mimeType"`
+		Size       float64           `json:"encodedDataLength"`
+		FromWorker bool              `json:"fromServiceWorker"`
+		Headers    map[string]string `json:"headers"`
 	}
 	switch string(msg.Method) {
 	case network.RequestWillBeSent.Method:
 		var e struct {
-			ID      string `json:"requestId"`
-			Type    string `json:"type"`
-			Request struct {
+			ID       string       `json:"requestId"`
+			LoaderID cdp.LoaderID `json:"loaderId"`
+			FrameID  cdp.FrameID  `json:"frameId"`
+			Type     string       `json:"type"`
+			Request  struct {
 				URL    string `json:"url"`
 				Method string `json:"method"`
 			} `json:"request"`
@@ -191,6 +196,9 @@ func (t *tab) onNetwork(msg *cdproto.Message) {
 				t.finish(e.ID, func(n *NetworkEntry) { n.Status = e.Redirect.Status })
 			}
 			t.request(e.ID, NetworkEntry{Method: clip(e.Request.Method, 40), URL: clip(e.Request.URL, 2000), Type: clip(e.Type, 40)})
+			if e.Type == "Document" && e.FrameID == t.main && e.ID == string(e.LoaderID) {
+				t.locked(func() { t.document(e.LoaderID).asked = clip(e.Request.URL, maxURL) })
+			}
 		}
 	case network.ResponseReceived.Method:
 		var e struct {
@@ -203,10 +211,16 @@ func (t *tab) onNetwork(msg *cdproto.Message) {
 		if !read(&e) {
 			return
 		}
-		t.edit(e.ID, func(n *NetworkEntry) { n.Status = e.Response.Status })
+		own := t.s.fromProxy(e.Response.URL, e.Response.FromWorker, e.Response.Headers)
+		t.edit(e.ID, func(n *NetworkEntry) {
+			if n.Status = e.Response.Status; own {
+				n.Error = clip(e.Response.StatusText, 500)
+			}
+		})
 		if e.Type == "Document" && e.FrameID == t.main {
 			t.locked(func() {
 				d := t.document(e.LoaderID)
+				d.own = own
 				d.status, d.text, d.mime = e.Response.Status, clip(e.Response.StatusText, 500), clip(e.Response.MimeType, 100)
 			})
 		}
@@ -230,7 +244,14 @@ func (t *tab) onNetwork(msg *cdproto.Message) {
 			if e.Blocked != "" {
 				text += " (" + e.Blocked + ")"
 			}
-			t.finish(e.ID, func(n *NetworkEntry) { n.Error = clip(text, 200) })
+			t.finish(e.ID, func(n *NetworkEntry) {
+				if n.Error != "" { // the proxy said why
+					return
+				}
+				if n.Error = clip(text, 200); text == noTunnel {
+					n.Error = cmp.Or(t.s.unreached.why(n.URL), n.Error)
+				}
+			})
 			if e.Type == "Document" {
 				t.locked(func() {
 					for _, d := range t.documents {

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,7 +160,15 @@ func (s *session) goTo(ctx context.Context, call sandbox.Call, in GotoInput) (ou
 		}
 	}
 	if res.ErrorText != "" {
-		return out, s.navigationError(call, address, res.ErrorText)
+		if res.ErrorText != "net::ERR_ABORTED" { // then the browser shows a page of its own, which the next call is to find
+			wait, cancel := context.WithTimeout(ctx, time.Second)
+			_ = t.until(wait, func() bool { return t.document(res.LoaderID).committed })
+			cancel()
+		}
+		t.mu.Lock()
+		asked := cmp.Or(t.document(res.LoaderID).asked, address)
+		t.mu.Unlock()
+		return out, s.navigationError(call, asked, res.ErrorText)
 	}
 	if res.LoaderID != "" {
 		err = t.until(ctx, func() bool {
@@ -181,14 +190,8 @@ func (s *session) goTo(ctx context.Context, call sandbox.Call, in GotoInput) (ou
 	d := *t.document(f.loader)
 	out.URL, out.Status = f.url, d.status
 	t.mu.Unlock()
-	if strings.HasPrefix(out.URL, "chrome-error:") {
-		return out, s.navigationError(call, address, d.failed)
-	}
-	if d.status == 403 && strings.HasPrefix(d.text, "network denied: ") {
-		if err := denial(call, out.URL); err != nil {
-			return out, err
-		}
-		return out, sandbox.Errorf(sandbox.ErrDenied, "%s", clip(d.text, 500))
+	if err := s.loadError(call, d); err != nil {
+		return out, err
 	}
 	out.Title = t.title(tell)
 	return out, nil
@@ -280,12 +283,18 @@ func problem(ctx context.Context, err error) error {
 // network process died: it forgets the proxies of its contexts.
 var direct = [...]string{"net::ERR_CONNECTION_REFUSED", "net::ERR_NAME_NOT_RESOLVED", "net::ERR_ADDRESS_UNREACHABLE"}
 
+// noTunnel is what Chromium says if the proxy makes no tunnel, whatever the reason.
+const noTunnel = "net::ERR_TUNNEL_CONNECTION_FAILED"
+
 // navigationError explains why a page could not be loaded.
 func (s *session) navigationError(call sandbox.Call, address, text string) error {
 	if err := denial(call, address); err != nil {
 		return err
 	}
-	if text == "net::ERR_TUNNEL_CONNECTION_FAILED" || text == "" {
+	if why := s.unreached.why(address); why != "" && text == noTunnel {
+		return sandbox.Errorf(sandbox.ErrCrawling, "%s: %s", clip(address, 200), why)
+	}
+	if text == noTunnel || text == "" {
 		if d := call.Denied(); len(d) > 0 {
 			return deniedBy(d[len(d)-1])
 		}
@@ -294,13 +303,13 @@ func (s *session) navigationError(call sandbox.Call, address, text string) error
 		s.chrome.giveUp(errors.New("the browser lost its way to the network and was ended"))
 	}
 	explain := map[string]string{
-		"net::ERR_ABORTED":                  "there is nothing to show: the server answered without a page, or another navigation took over",
-		"net::ERR_TOO_MANY_REDIRECTS":       "it redirects without end",
-		"net::ERR_TUNNEL_CONNECTION_FAILED": "the host could not be reached, or network policy does not allow it",
-		"net::ERR_EMPTY_RESPONSE":           "the server closed the connection without an answer",
-		"net::ERR_UNSAFE_REDIRECT":          "it redirects to an address that pages must not lead to; rule: URL scheme",
-		"net::ERR_INVALID_REDIRECT":         "it redirects to no valid address",
-		"net::ERR_PROXY_CONNECTION_FAILED":  "there is no network here",
+		"net::ERR_ABORTED":                 "there is nothing to show: the server answered without a page, or another navigation took over",
+		"net::ERR_TOO_MANY_REDIRECTS":      "it redirects without end",
+		noTunnel:                           "the host could not be reached, or network policy does not allow it",
+		"net::ERR_EMPTY_RESPONSE":          "the server closed the connection without an answer",
+		"net::ERR_UNSAFE_REDIRECT":         "it redirects to an address that pages must not lead to; rule: URL scheme",
+		"net::ERR_INVALID_REDIRECT":        "it redirects to no valid address",
+		"net::ERR_PROXY_CONNECTION_FAILED": "there is no network here",
 	}[text]
 	switch {
 	case strings.HasPrefix(text, "net::ERR_CERT_"):
@@ -336,7 +345,7 @@ func deniedBy(d sandbox.Denial) error {
 
 // travel is back, forward and reload: it begins a navigation with start and waits
 // for its end.
-func (s *session) travel(ctx context.Context, in TimeoutInput, start func(context.Context, *tab) error) (out PageOutput, err error) {
+func (s *session) travel(ctx context.Context, call sandbox.Call, in TimeoutInput, start func(context.Context, *tab) error) (out PageOutput, err error) {
 	limit, err := seconds("/timeout", in.Timeout, gotoTimeout)
 	if err != nil {
 		return out, err
@@ -368,20 +377,28 @@ func (s *session) travel(ctx context.Context, in TimeoutInput, start func(contex
 	}
 	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	out.URL, out.Title = t.url(), t.title(tell)
+	t.mu.Lock()
+	f := t.frames[t.main]
+	d := *t.document(f.loader)
+	out.URL = f.url
+	t.mu.Unlock()
+	if err := s.loadError(call, d); err != nil {
+		return out, err
+	}
+	out.Title = t.title(tell)
 	return out, nil
 }
 
-func (s *session) back(ctx context.Context, in TimeoutInput) (PageOutput, error) {
-	return s.travel(ctx, in, func(ctx context.Context, t *tab) error { return t.step(ctx, -1) })
+func (s *session) back(ctx context.Context, call sandbox.Call, in TimeoutInput) (PageOutput, error) {
+	return s.travel(ctx, call, in, func(ctx context.Context, t *tab) error { return t.step(ctx, -1) })
 }
 
-func (s *session) forward(ctx context.Context, in TimeoutInput) (PageOutput, error) {
-	return s.travel(ctx, in, func(ctx context.Context, t *tab) error { return t.step(ctx, 1) })
+func (s *session) forward(ctx context.Context, call sandbox.Call, in TimeoutInput) (PageOutput, error) {
+	return s.travel(ctx, call, in, func(ctx context.Context, t *tab) error { return t.step(ctx, 1) })
 }
 
-func (s *session) reload(ctx context.Context, in TimeoutInput) (PageOutput, error) {
-	return s.travel(ctx, in, func(ctx context.Context, t *tab) error {
+func (s *session) reload(ctx context.Context, call sandbox.Call, in TimeoutInput) (PageOutput, error) {
+	return s.travel(ctx, call, in, func(ctx context.Context, t *tab) error {
 		return t.link.Call(ctx, page.CommandReload, page.ReloadParams{}, nil)
 	})
 }

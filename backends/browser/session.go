@@ -37,6 +37,7 @@ type session struct {
 	ended    bool               // nothing more is spawned
 	lostOnce sync.Once
 
+	unreached unreached
 	downloads downloads
 	console   ring[ConsoleEntry]
 	network   ring[NetworkEntry]

@@ -57,7 +57,9 @@ type tab struct {
 type document struct {
 	loader    cdp.LoaderID
 	committed bool
-	url       string
+	asked     string // the address, after redirects
+	url       string // where it is
+	own       bool   // the proxy's answer, not a server's
 	status    int
 	text      string // of the status line
 	mime      string

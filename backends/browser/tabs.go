@@ -23,6 +23,8 @@ type Tab struct {
 	Title   string `json:"title"`
 	Active  bool   `json:"active" jsonschema:"the one that other tools act on"`
 	Crashed bool   `json:"crashed,omitzero"`
+
+	LoadError string `json:"load_error,omitzero" jsonschema:"why the page could not be loaded"`
 }
 
 // TabsOutput is what browser:tabs returns.
@@ -96,11 +98,11 @@ func (s *session) tabsTool(ctx context.Context, call sandbox.Call, in TabsInput)
 	default:
 		return out, invalid("/action: %q; give list, new, switch or close", clip(in.Action, 40))
 	}
-	return s.listTabs(ctx), nil
+	return s.listTabs(ctx, call), nil
 }
 
 // listTabs describes the open tabs. A page that does not answer has no title.
-func (s *session) listTabs(ctx context.Context) (out TabsOutput) {
+func (s *session) listTabs(ctx context.Context, call sandbox.Call) (out TabsOutput) {
 	s.mu.Lock()
 	tabs, active := append([]*tab(nil), s.tabs...), s.active
 	out.Refused = s.refused
@@ -111,6 +113,7 @@ func (s *session) listTabs(ctx context.Context) (out TabsOutput) {
 		t.mu.Lock()
 		out.Tabs[i] = Tab{Index: i, Active: t == active, Crashed: t.crashed}
 		t.mu.Unlock()
+		out.Tabs[i].LoadError = t.loadErrorText(call)
 		titles.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, titleTimeout)
 			defer cancel()
