@@ -53,3 +53,13 @@ func TestKeysByTheNamesThatPeopleUse(t *testing.T) {
 	}
 	refused(u, u.bt.Press, browser.PressInput{Key: "Foo+A"}, sandbox.ErrInvalidInput, `"Foo+A" is no key`)
 }
+
+func TestTypedAccentsAreNoKeys(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "")
+	u.show(`<input aria-label=Name>`)
+	const name = "Ame\u0301lie\u0302"
+	if out := do(u, u.bt.Type, browser.TypeInput{Named: browser.Named{Label: "Name"}, Text: name}); out.Value != name {
+		t.Errorf("typed %q, the field holds %q", name, out.Value)
+	}
+}

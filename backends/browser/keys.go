@@ -111,7 +111,7 @@ func parseKey(name string) (*kb.Key, kb.Modifier, error) {
 	}
 	if utf8.RuneCountInString(rest) == 1 {
 		r, _ := utf8.DecodeRuneInString(rest)
-		if k := kb.Keys[r]; k != nil {
+		if k := kb.Keys[r]; k != nil && (k.Print || r < ' ') {
 			return k, mods, nil
 		}
 	}
@@ -139,6 +139,15 @@ func (t *tab) press(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	switch what := shortcut(k, mods); {
+	case t.s.own:
+	case what == "paste":
+		return t.paste(ctx, k, mods)
+	case what == "copy":
+		err := t.link.all(ctx, strokes(k, mods)...)
+		t.s.copied(ctx, t)
+		return err
+	}
 	return t.link.all(ctx, strokes(k, mods)...)
 }
 
@@ -158,7 +167,7 @@ func strokes(k *kb.Key, mods kb.Modifier) []command {
 			} else {
 				p.Type = input.DispatchKeyEventTypeRawKeyDown
 			}
-			if c := editing[strings.ToLower(k.Key)]; c != "" && mods == kb.ModifierCtrl {
+			if c := editing[strings.ToLower(k.Key)]; c != "" && mods == kb.ModifierCtrl && k.Windows != 0 {
 				p.Commands = []string{c}
 			}
 		}
@@ -189,7 +198,8 @@ func (t *tab) typeKeys(ctx context.Context, text string, pause time.Duration) er
 		if r == '\n' {
 			r = '\r'
 		}
-		if k := kb.Keys[r]; k != nil {
+		// Keys without a character have one there all the same, such as U+0301.
+		if k := kb.Keys[r]; k != nil && (k.Print || r < ' ') {
 			err = t.link.all(ctx, strokes(k, 0)...)
 		} else {
 			err = t.link.Call(ctx, input.CommandInsertText, input.InsertTextParams{Text: string(r)}, nil)
