@@ -61,6 +61,7 @@ var arguments = [...]string{
 	"--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 	"--disable-dev-shm-usage", "--disable-gpu", "--disable-smooth-scrolling", "--hide-scrollbars", "--mute-audio",
 	"--force-color-profile=srgb", "--metrics-recording-only", "--password-store=basic", "--use-mock-keychain",
+	"--blink-settings=middleClickPasteAllowed=false", // sessions may share the browser, and with it what is selected
 	"--export-tagged-pdf", "--safebrowsing-disable-auto-update", "--disable-search-engine-choice-screen",
 }
 

@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"errors"
+	"slices"
 	"sort"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp/device"
 
+	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/internal/nearest"
 )
 
@@ -34,7 +36,7 @@ type EmulateInput struct {
 	UserAgent   *string           `json:"user_agent,omitempty"`
 	Headers     map[string]string `json:"headers,omitempty" jsonschema:"sent with every request, instead of those before"`
 	Geolocation *Geolocation      `json:"geolocation,omitempty"`
-	Permissions []string          `json:"permissions,omitempty" jsonschema:"granted to all pages from now on, such as geolocation, notifications, clipboard-read; instead of those before"`
+	Permissions []string          `json:"permissions,omitempty" jsonschema:"granted to all pages from now on, such as geolocation, notifications, clipboard-write; instead of those before"`
 }
 
 // Geolocation is a place.
@@ -247,6 +249,9 @@ func (s *session) believe(ctx context.Context, change func(*belief, *Size)) (out
 func (s *session) grant(ctx context.Context, names []string) error {
 	ctx, cancel := limited(ctx, defaultTimeout)
 	defer cancel()
+	if slices.Contains(names, "clipboard-read") && !s.own {
+		return sandbox.Errorf(sandbox.ErrDenied, "/permissions: clipboard-read is not granted where sessions share a browser, and with it the clipboard; rule: isolation (worker grants it)")
+	}
 	root := s.chrome.conn.root
 	if _, err := cdp.Call(ctx, root, browser.ResetPermissions, browser.ResetPermissionsParams{BrowserContextID: s.context}); err != nil {
 		return problem(ctx, err)

@@ -231,6 +231,12 @@ func TestBrowserPerWorker(t *testing.T) {
 		}
 		do(u, u.bt.Upload, browser.UploadInput{Element: el("#one"), Paths: []string{"downloads/data.txt"}})
 		do(u, u.bt.WaitFor, browser.WaitInput{Text: "one data.txt 5"})
+		u.show("<textarea>mine</textarea><input>") // and the clipboard is the browser's own
+		u.copyAll("textarea")
+		do(u, u.bt.Press, browser.PressInput{Element: el("input"), Key: "Control+V"})
+		if got := u.eval("document.querySelector('input').value"); got != "mine" {
+			t.Errorf("pasted %v", got)
+		}
 	}
 	refused(a, a.bt.Goto, browser.GotoInput{URL: "http://example.com/"}, sandbox.ErrDenied, "rule: allow list")
 	if _, err := faults.Kill.Call(t.Context(), a.w, struct{}{}); err != nil && !errors.Is(err, sandbox.ErrSessionLost) {

@@ -27,7 +27,7 @@ var sources embed.FS
 var helpers = func() string {
 	var b strings.Builder
 	b.WriteString("if (!globalThis.__tools) (() => {\n'use strict';\n")
-	for _, name := range []string{"js/own.js", "js/find.js", "js/act.js", "js/read.js"} {
+	for _, name := range []string{"js/own.js", "js/find.js", "js/clipboard.js", "js/act.js", "js/read.js"} {
 		text, err := sources.ReadFile(name)
 		if err != nil {
 			panic(err) // embedded: it is there
@@ -37,6 +37,14 @@ var helpers = func() string {
 	b.WriteString("})();")
 	return b.String()
 }()
+
+// source is what runs in the frames of the session.
+func (s *session) source() string {
+	if s.own {
+		return "globalThis.__alone = true;" + helpers
+	}
+	return helpers
+}
 
 const worldName = "tools"
 
@@ -62,7 +70,7 @@ func (t *tab) world(ctx context.Context, f *frame) (*link, runtime.ExecutionCont
 	if err != nil {
 		return nil, 0, changedDocument(err)
 	}
-	ev, err := cdp.Call(ctx, l, runtime.Evaluate, runtime.EvaluateParams{Expression: helpers, ContextID: res.ExecutionContextID, Silent: ptr(true)})
+	ev, err := cdp.Call(ctx, l, runtime.Evaluate, runtime.EvaluateParams{Expression: t.s.source(), ContextID: res.ExecutionContextID, Silent: ptr(true)})
 	if err != nil {
 		return nil, 0, changedDocument(err)
 	}

@@ -44,6 +44,7 @@ type session struct {
 	dialogs   dialogs
 	routes    routes
 	files     atomic.Int64 // written by keep, numbered so that their names differ
+	clip      clipboard    // of the calls that act, which come one at a time
 	uploads   int          // directories made for them; guarded by downloads.mu
 
 	mu       sync.Mutex // guards the rest

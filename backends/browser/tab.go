@@ -129,7 +129,7 @@ func (t *tab) setup() []command {
 		cmd(page.Enable, page.EnableParams{}),
 		cmd(page.SetLifecycleEventsEnabled, page.SetLifecycleEventsEnabledParams{Enabled: true}),
 		cmd(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
-			Source: helpers, WorldName: worldName, RunImmediately: ptr(true),
+			Source: s.source(), WorldName: worldName, RunImmediately: ptr(true),
 		}),
 		cmd(target.SetAutoAttach, target.SetAutoAttachParams{
 			AutoAttach: true, WaitForDebuggerOnStart: true, Flatten: ptr(true), Filter: target.Filter{{Type: "iframe"}},
