@@ -214,6 +214,10 @@ func (c *Config) build(known []Component) (Options, []configUse, []Problem) {
 			continue
 		}
 		registered = append(registered, u)
+		if u.entry.section.Pool > 0 && !o.Registry.pools(u.entry.section.Name) {
+			problems = append(problems, Problem{Key: expand.Key(child(u.entry.path, "pool")...), Warning: true,
+				Text: "has no effect: this resource keeps no sessions ahead of demand", Remedy: "leave it out"})
+		}
 		if o.Registry.toolCount() == before {
 			problems = append(problems, Problem{Key: key, Text: "has no tools", Warning: u.entry.kind == KindResource,
 				Remedy: "its component must register at least one"})
@@ -275,6 +279,13 @@ func (r *Registry) toolCount() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.tools)
+}
+
+// pools tells whether the backend of that name keeps sessions ahead of demand.
+func (r *Registry) pools(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.backends, func(b *backendEntry) bool { return b.spec.Name == name && b.spec.Pool > 0 })
 }
 
 // match finds the component of each entry.

@@ -423,6 +423,8 @@ func TestValidate(t *testing.T) {
 		{"fine", `{` + none + `}`, []string{off}},
 		{"a component's findings", `{"resources": {"bash": {}}, ` + none + `}`,
 			[]string{"resources.bash: no bash on this host (install it)", "resources.bash.config.cwd: strange", off}},
+		{"a pool that nothing fills", `{"resources": {"bash": {"pool": 2}}, ` + none + `}`,
+			[]string{"resources.bash.pool: has no effect", "resources.bash: no bash on this host", "resources.bash.config.cwd: strange", off}},
 		{"unknown component", `{"resources": {"nope": {}, "vm": {}}, ` + none + `}`,
 			[]string{"resources.nope: \"nope\" is nothing", "resources.vm: \"vm\" is not in this program"}},
 		{"data_dir is a file", `{"server": {"data_dir": "` + file + `"}, ` + none + `}`, []string{"server.data_dir: workspace: DataDir"}},
