@@ -14,8 +14,11 @@ import (
 // processors or real time, and that it is not killed when memory runs out.
 
 // ordinary makes the calling thread, and what it starts from then on, a user of the
-// processors like any other. One that has less than others keeps to that.
+// processors and disks like any other. One that has less than others keeps to that.
 func ordinary() error {
+	if err := ordinaryOnDisks(); err != nil {
+		return err
+	}
 	attr, err := unix.SchedGetAttr(0, 0)
 	if err == unix.ENOSYS || err == unix.EPERM {
 		return nil // gVisor's kernel, or a filter, which forbids to set it as well
@@ -32,6 +35,28 @@ func ordinary() error {
 	}
 	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_NORMAL}, 0); err != nil {
 		return fmt.Errorf("give up own scheduling: %w", err)
+	}
+	return nil
+}
+
+// ordinaryOnDisks is ordinary for what threads have before others on disks (ioprio).
+func ordinaryOnDisks() error {
+	const (
+		thisThread        = 1
+		classShift        = 13
+		realTime, best    = 1, 2
+		byDefault, middle = 0, 4 // what follows from the processors; the middle of a class
+	)
+	v, _, errno := unix.Syscall(unix.SYS_IOPRIO_GET, thisThread, 0, 0)
+	if errno != 0 {
+		return nil // no such thing here, or a filter, which forbids to set it as well
+	}
+	class, level := v>>classShift, v&7
+	if class != realTime && (class != best || level >= middle) {
+		return nil
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOPRIO_SET, thisThread, 0, byDefault); errno != 0 {
+		return fmt.Errorf("give up own class on disks: %w", errno)
 	}
 	return nil
 }

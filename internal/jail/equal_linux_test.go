@@ -29,7 +29,8 @@ func helperEqual() {
 	check(err)
 	var out bytes.Buffer
 	const look = `nice; chrt -p $$ | cut -d: -f2; cat /proc/self/oom_score_adj; ulimit -e; ulimit -r
-		nice -n -3 nice; chrt -f 1 true; chrt -f -p 1 1; echo -200 >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj`
+		nice -n -3 nice; chrt -f 1 true; chrt -f -p 1 1; echo -200 >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj
+		ionice -p $$ | grep -c realtime; ionice -c 1 -p $$; ionice -p $$ | grep -c realtime; true`
 	p, err := j.Start(ctx, jail.Cmd{Path: "bash", Args: []string{"-c", "exec 2>/dev/null; " + look}, Stdout: &out})
 	check(err)
 	check(p.Wait())
@@ -49,6 +50,7 @@ func TestJailsHaveNothingBeforeOthers(t *testing.T) {
 		"processors":       "renice -n -5 $$",
 		"real time":        "chrt -f -p 1 $$",
 		"real time limits": "prlimit --pid $$ --nice=40 --rtprio=50",
+		"disks":            "ionice -c 1 -n 0 -p $$",
 		"memory":           "echo -500 >/proc/$$/oom_score_adj",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,8 +61,8 @@ func TestJailsHaveNothingBeforeOthers(t *testing.T) {
 				if got == "not possible" {
 					t.Skipf("root has no right here to do: %s", how)
 				}
-				if want := "0 SCHED_OTHER 0 0 0 0 0 0"; got != want {
-					t.Errorf("under %s a jail's program has nice, policy, priority, score, limits, and with more wanted nice, score: %q, want %q", level, got, want)
+				if want := "0 SCHED_OTHER 0 0 0 0 0 0 0 0"; got != want {
+					t.Errorf("under %s a jail's program has nice, policy, priority, score, limits, with more wanted nice, score, and real time of disks, with that wanted: %q, want %q", level, got, want)
 				}
 			}
 		})
