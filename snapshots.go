@@ -131,6 +131,9 @@ func (s *Snapshots) Delete(ctx context.Context, name string) error {
 // or the new, each whole.
 func (s *Snapshots) Restore(ctx context.Context, name string, max int) (Changes, error) {
 	c, err := s.dir.Restore(ctx, name, diffLimits(max))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		err = Errorf(ErrTooLarge, "the workspace has no room for the snapshot beside what it holds: delete something and try again; nothing has changed (%w)", err)
+	}
 	return Changes(c), snapshotError(ctx, err)
 }
 
@@ -179,6 +182,8 @@ func snapshotError(ctx context.Context, err error) error {
 		return &Error{Code: ErrNoResults, Err: err}
 	case errors.Is(err, workspace.ErrSnapshotExists):
 		return &Error{Code: ErrConflict, Err: err}
+	case CodeOf(err) == ErrTooLarge:
+		return err
 	case errors.Is(err, workspace.ErrLimit), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &Error{Code: ErrTooLarge, Err: err}
 	}

@@ -29,8 +29,8 @@ func TestRestoreWithoutSpace(t *testing.T) {
 	f.run(t, w, "head -c 8M /dev/zero | tr '\\0' y > more; echo other > dir/file")
 	before := f.run(t, w, "find . | sort; cat dir/file; cksum big more")
 	_, err := f.ws.Restore.Call(t.Context(), w, workspace.ChangesInput{Name: "s"})
-	if !errors.Is(err, sandbox.ErrTooLarge) || !strings.Contains(err.Error(), "no space left") {
-		t.Errorf("Restore = %v (%d), want ErrTooLarge and why", err, sandbox.CodeOf(err))
+	if !errors.Is(err, sandbox.ErrTooLarge) || !strings.Contains(err.Error(), "delete something and try again; nothing has changed") || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("Restore = %v (%d), want ErrTooLarge, why, and what to do", err, sandbox.CodeOf(err))
 	}
 	if after := f.run(t, w, "find . | sort; cat dir/file; cksum big more"); after != before {
 		t.Errorf("the workspace holds\n%s\nand did\n%s", after, before)
