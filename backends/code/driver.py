@@ -295,11 +295,22 @@ def run_cell(source, name):
         raise KeyboardInterrupt
     parts, wanted = compile_cell(source, name)
     value = None
+    if any(code.co_flags & COROUTINE for code in parts):
+        value = wait_for(in_loop(parts))
+    else:
+        for code in parts:
+            value = eval(code, MAIN)
+    return value if wanted else None
+
+
+async def in_loop(parts):
+    """Runs a cell that awaits somewhere: all of it may make tasks."""
+    value = None
     for code in parts:
         value = eval(code, MAIN)
         if code.co_flags & COROUTINE:
-            value = wait_for(value)
-    return value if wanted else None
+            value = await value
+    return value
 
 
 def wait_for(coroutine):
