@@ -29,7 +29,7 @@ type DragInput struct {
 
 func (s *session) dragTool(ctx context.Context, call sandbox.Call, in DragInput) (ActOutput, error) {
 	return s.acting(ctx, call, in.Timeout, func(ctx context.Context, t *tab, out *ActOutput) error {
-		if err := in.To.check("/to", true); err != nil {
+		if err := in.To.check("/to"); err != nil {
 			return err
 		}
 		from, err := t.locate(ctx, in.From, forHover, "/from")

@@ -47,16 +47,16 @@ func (e Element) given() bool {
 
 // check refuses what names no element, or two. where is the path of the element
 // in the parameters.
-func (e Element) check(where string, point bool) error {
+func (e Element) check(where string) error {
 	n := 0
 	for _, given := range []bool{e.Ref != "", e.Selector != "", e.Text != "", e.X != nil || e.Y != nil} {
 		if given {
 			n++
 		}
 	}
-	ways := "ref, selector or " + e.textName()
-	if point {
-		ways = "ref, selector, text, or x and y"
+	ways := "ref, selector, text, or x and y"
+	if e.labelled {
+		ways = "ref, selector or label"
 	}
 	at := ""
 	if where != "" {
@@ -65,8 +65,6 @@ func (e Element) check(where string, point bool) error {
 	switch {
 	case n != 1, (e.X == nil) != (e.Y == nil):
 		return invalid("%sname the element in exactly one way: %s", at, ways)
-	case e.X != nil && !point:
-		return invalid("%s/x: this tool needs an element, not a point: give %s", where, ways)
 	case len(e.Selector) > 4096 || len(e.Text) > 4096:
 		return invalid("%sselector and %s may have 4096 bytes", at, e.textName())
 	}
@@ -98,11 +96,13 @@ func (e Element) words() string {
 
 // spec is an element as the helpers know it.
 type spec struct {
-	Ref      int    `json:"ref,omitzero"`
-	Selector string `json:"selector,omitzero"`
-	Text     string `json:"text,omitzero"`
-	Nth      *int   `json:"nth,omitempty"`
-	Any      bool   `json:"any,omitzero"` // the first of several will do
+	Ref      int      `json:"ref,omitzero"`
+	Selector string   `json:"selector,omitzero"`
+	Text     string   `json:"text,omitzero"`
+	X        *float64 `json:"x,omitempty"` // what is at that point of the window
+	Y        *float64 `json:"y,omitempty"`
+	Nth      *int     `json:"nth,omitempty"`
+	Any      bool     `json:"any,omitzero"` // the first of several will do
 }
 
 // need is what an element must be before something is done to it.
@@ -174,7 +174,7 @@ func (a *answer) problem(e Element) error {
 
 // locate waits until the element is as needed.
 func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*found, error) {
-	if err := e.check(where, nd.Hit); err != nil {
+	if err := e.check(where); err != nil {
 		return nil, err
 	}
 	if e.X != nil {
@@ -184,7 +184,10 @@ func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*fo
 		if *e.X < 0 || *e.Y < 0 || *e.X >= float64(view.Width) || *e.Y >= float64(view.Height) {
 			return nil, invalid("%s/x: %v,%v is outside of the window, which shows %d by %d pixels; scroll there first", where, *e.X, *e.Y, view.Width, view.Height)
 		}
-		return &found{frame: t.mainFrame(), x: *e.X, y: *e.Y}, nil
+		if nd.Hit { // the mouse goes there, whatever is there
+			return &found{frame: t.mainFrame(), x: *e.X, y: *e.Y}, nil
+		}
+		e.Frame = "" // a point is of the window
 	}
 	last := "" // why it was not ready
 	late := func() error {
@@ -215,7 +218,7 @@ func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*fo
 			ms = max(0, left-min(250, left/2)) // time to answer
 		}
 		var a answer
-		err = t.jsRetry(ctx, f, &a, "ready", spec{Ref: n, Selector: e.Selector, Text: e.Text, Nth: e.Nth, Any: nd.any}, nd, ms, t.refs(f, 0))
+		err = t.jsRetry(ctx, f, &a, "ready", spec{Ref: n, Selector: e.Selector, Text: e.Text, X: e.X, Y: e.Y, Nth: e.Nth, Any: nd.any}, nd, ms, t.refs(f, 0))
 		t.refs(f, a.Last)
 		switch {
 		case ctx.Err() != nil:

@@ -64,9 +64,6 @@ func (s *session) screenshot(ctx context.Context, in ScreenshotInput) (out Scree
 		}
 		params.Quality = &q
 	}
-	if in.X != nil || in.Y != nil {
-		return out, invalid("/x: a picture is taken of an element or of the page, not of a point")
-	}
 	var data []byte
 	var clipped image.Point
 	err = s.looking(ctx, in.Timeout, func(ctx context.Context, t *tab) error {

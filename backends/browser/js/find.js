@@ -186,6 +186,10 @@ function find(spec, kind) {
     if (!el || !el[own.isConnected]) return { error: 'gone' };
     return { el };
   }
+  if (spec.x != null) {
+    const el = hitAt(spec.x, spec.y);
+    return el ? { el } : { why: 'there is nothing at that point' };
+  }
   let list;
   if (spec.selector) {
     try { list = bySelector(spec.selector); } catch (e) { return noSelector(spec.selector, e); }
