@@ -146,7 +146,7 @@ const (
 	pressText    = "Press a key or combination, such as Enter, Escape, ArrowDown, Control+A, at an element or where the focus is."
 	dragText     = "Drag from one element (or point) and drop on another."
 	scrollText   = "Scroll by dx and dy pixels, over the page or an element, or bring an element into view. Pages that load more as they are scrolled then do."
-	uploadText   = "Give workspace files to a file input, or to a button that asks for files."
+	uploadText   = "Give workspace files to a file input, to a button that asks for files, or to a place where files are dropped."
 	waitText     = "Wait until the page shows a text or element, until a text or element is gone, until the address contains something, or for some seconds."
 
 	evaluateText   = "Run JavaScript in the page and return the value as JSON. With an element, the expression is a function that gets it."

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"strconv"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
@@ -254,16 +255,53 @@ func (t *tab) choose(ctx context.Context, at *found, files []string) error {
 		return err
 	}
 	var e *page.EventFileChooserOpened
-	if err := t.until(ctx, func() bool { e = t.chooser; return e != nil }); err != nil {
-		if isLate(ctx) {
-			return sandbox.Errorf(sandbox.ErrBusinessFailure, "%s is no file input, and clicking it opened no file chooser", at.desc)
+	opened := func() bool { e = t.chooser; return e != nil }
+	asked, cancel := context.WithTimeout(ctx, chooserTimeout)
+	defer cancel()
+	err := t.until(asked, opened)
+	if err != nil && ctx.Err() == nil { // perhaps a place to drop files
+		taken, e := t.drop(ctx, at.frame, x, y, files)
+		if e == nil && taken {
+			return nil
 		}
+		if err = e; err == nil {
+			err = t.until(ctx, opened)
+		}
+	}
+	if isLate(ctx) {
+		return sandbox.Errorf(sandbox.ErrBusinessFailure, "%s is no file input, clicking it opened no file chooser, and it takes no files that are dropped on it", at.desc)
+	}
+	if err != nil {
 		return err
 	}
 	if len(files) > 1 && e.Mode != page.FileChooserOpenedModeSelectMultiple {
 		return sandbox.Errorf(sandbox.ErrInvalidInput, "/paths: this chooser takes one file, not %d", len(files))
 	}
 	return l.Call(ctx, dom.CommandSetFileInputFiles, dom.SetFileInputFilesParams{Files: files, BackendNodeID: cdp.BackendNodeID(e.BackendNodeID)}, nil)
+}
+
+// chooserTimeout is how long a click may take to open a file chooser.
+const chooserTimeout = 2 * time.Second
+
+// drop drags files from outside of the window to a point and drops them there, if the
+// page takes them.
+func (t *tab) drop(ctx context.Context, f *frame, x, y float64, files []string) (taken bool, err error) {
+	event := func(kind input.DispatchDragEventType) command {
+		return cmd(input.DispatchDragEvent, input.DispatchDragEventParams{Type: kind, X: x, Y: y, Data: &input.DragData{
+			Items: []*input.DragDataItem{}, Files: files, DragOperationsMask: 1, // a copy
+		}})
+	}
+	if err := t.js(ctx, f, nil, "watchDrop"); err != nil {
+		return false, err
+	}
+	if err := t.link.all(ctx, event(input.DispatchDragEventTypeDragEnter), event(input.DispatchDragEventTypeDragOver)); err != nil {
+		return false, err
+	}
+	if err := t.js(ctx, f, &taken, "dropTaken"); err != nil || !taken {
+		t.link.send(context.WithoutCancel(ctx), input.CommandDispatchDragEvent, event(input.DispatchDragEventTypeDragCancel).params)
+		return false, err
+	}
+	return true, t.link.all(ctx, event(input.DispatchDragEventTypeDrop))
 }
 
 // bringIn makes workspace files visible to the browser, under their own names.

@@ -81,3 +81,20 @@ func TestClickTakesTheOneControl(t *testing.T) {
 		refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{X: &p[0], Y: &p[1]}}, sandbox.ErrInvalidInput, "is outside of the window, which shows 1280 by 720 pixels")
 	}
 }
+
+func TestFilesAreDroppedWhereNoneAreChosen(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "")
+	u.show(`<div id=zone style="height:50px">Drop files here</div><p>Nothing</p><pre id=log></pre><script>
+		zone.ondragover = (e) => e.preventDefault();
+		zone.ondrop = (e) => { e.preventDefault(); log.textContent = [...e.dataTransfer.files].map((f) => f.name + ' ' + f.size).join(', '); };</script>`)
+	for _, name := range []string{"a.txt", "b.txt"} {
+		do(u, u.bt.Screenshot, browser.ScreenshotInput{Element: el("p"), Path: name}) // any file will do
+	}
+	do(u, u.bt.Upload, browser.UploadInput{Element: el("#zone"), Paths: []string{"a.txt", "b.txt"}})
+	do(u, u.bt.WaitFor, browser.WaitInput{Text: ", b.txt"})
+	if got, _ := u.eval("log.textContent").(string); !regexp.MustCompile(`^a\.txt [1-9]\d*, b\.txt [1-9]\d*$`).MatchString(got) {
+		t.Errorf("dropped %q", got)
+	}
+	refused(u, u.bt.Upload, browser.UploadInput{Element: el("p"), Paths: []string{"a.txt"}, Timeout: 3}, sandbox.ErrBusinessFailure, "takes no files that are dropped on it")
+}

@@ -178,6 +178,14 @@ function watchDrag() {
 }
 const dragBegan = () => dragStarted;
 
+// watchDrop tells with dropTaken whether the page takes what is dragged over it.
+let takes = false;
+function watchDrop() {
+  takes = false;
+  addEventListener('dragover', (e) => setTimeout(() => { takes = e.defaultPrevented; }), { capture: true, once: true });
+}
+const dropTaken = () => moment(0).then(() => takes);
+
 const scrolled = (n) => {
   const el = n ? byRef(n) : document[own.scrollingElement];
   return nextFrame().then(() => ({ x: Math.round(scrollX), y: Math.round(scrollY), height: document[own.documentElement][own.scrollHeight], ok: !!el }));
