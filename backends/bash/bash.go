@@ -41,7 +41,6 @@ const (
 	maxTimeout     = 24 * time.Hour
 	defaultOutput  = 1 << 20
 	maxOutput      = 16 << 20
-	maxSpill       = 256 << 20 // of the file with the whole output
 )
 
 // check fills in defaults and refuses what makes no sense.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/internal/jail"
-	"github.com/agentflow-go/sandbox/internal/runes"
+	"github.com/agentflow-go/sandbox/internal/output"
 	"github.com/agentflow-go/sandbox/internal/size"
 	"github.com/agentflow-go/sandbox/internal/term"
 )
@@ -67,20 +67,10 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 	if err != nil {
 		return RunOutput{}, err
 	}
-	c := term.Command{Text: in.Command, Env: in.Env, Timeout: limit, MaxOutput: most}
+	stdout, stderr := s.stream(call, "stdout", most), s.stream(call, "stderr", most)
+	c := term.Command{Text: in.Command, Env: in.Env, Timeout: limit, Stdout: stdout, Stderr: stderr}
 	if in.Cwd != "" {
 		c.Dir = s.dir(in.Cwd)
-	}
-	spills := map[term.Stream]*spill{term.Stdout: {s: s}, term.Stderr: {s: s}}
-	c.Spill = func(st term.Stream) (io.Writer, error) { return spills[st], nil }
-	var live map[term.Stream]*runes.Decoder
-	if call.Listening() {
-		live = map[term.Stream]*runes.Decoder{term.Stdout: {}, term.Stderr: {}}
-		c.OnOutput = func(st term.Stream, p []byte) {
-			if text := live[st].Next(p); text != "" {
-				call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: string(st), Text: text})
-			}
-		}
 	}
 	env := s.env.Load()
 	before := env.OOMKills()
@@ -89,22 +79,18 @@ func (s *Shell) run(ctx context.Context, call sandbox.Call, in RunInput) (RunOut
 	if before >= 0 {
 		killed = env.OOMKills() - before // negative when the jail is gone
 	}
-	for st, d := range live {
-		if text := d.Rest(); text != "" {
-			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: string(st), Text: text})
-		}
-	}
 	out := RunOutput{
 		Command: in.Command, ExitCode: res.ExitCode, ReturnCode: res.ExitCode, Cwd: res.Dir, TimedOut: res.TimedOut,
-		Truncated: res.Stdout.Truncated() || res.Stderr.Truncated(),
 		Restarted: res.Restarted, RestartReason: res.Reason,
 		DurationMS: float64(res.Duration.Microseconds()) / 1000,
 	}
 	for _, d := range call.Denied() {
 		out.Denied = append(out.Denied, d.Text)
 	}
-	out.Stdout, out.OutputPath = text(res.Stdout, spills[term.Stdout])
-	out.Stderr, out.StderrPath = text(res.Stderr, spills[term.Stderr])
+	var cut [2]bool
+	out.Stdout, out.OutputPath, cut[0] = stdout.Text()
+	out.Stderr, out.StderrPath, cut[1] = stderr.Text()
+	out.Truncated = cut[0] || cut[1]
 	switch {
 	case res.TimedOut:
 		out.ExitCode, out.ReturnCode, out.Error = -1, -1, "Command timed out"
@@ -141,21 +127,26 @@ func outOfMemory(limit int64, code int, killed int64) string {
 	return fmt.Sprintf("out of memory (%s): %d of the worker's processes were killed while the command ran", bound, killed)
 }
 
-// text turns output into valid UTF-8, saying what was left out and where it is.
-func text(o term.Output, sp *spill) (text, file string) {
-	head := strings.ToValidUTF8(string(o.Head), "\uFFFD")
-	where, err := sp.close()
-	if !o.Truncated() {
-		return head, ""
+// stream takes what a call prints to one of its streams.
+func (s *Shell) stream(call sandbox.Call, name string, limit int) *output.Stream {
+	var live func(string)
+	if call.Listening() {
+		live = func(text string) {
+			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: name, Text: text})
+		}
 	}
-	note := fmt.Sprintf("[… %d of %d bytes left out", o.Dropped, o.Size)
-	switch {
-	case where != "" && err == nil:
-		note += "; the whole output is in " + where
-	case where != "":
-		note += fmt.Sprintf("; the output up to a fault (%v) is in %s", err, where)
-	case err != nil:
-		note += fmt.Sprintf("; it could not be saved: %v", err)
+	return output.New(limit, output.File{Kind: "bash", Ext: ".txt", Create: s.create}, live)
+}
+
+// create is the [output.Create] of the session's workspace.
+func (s *Shell) create(name string) (io.WriteCloser, output.Commit, error) {
+	files, err := s.env.Load().Files()
+	if err != nil {
+		return nil, nil, err
 	}
-	return head + "\n" + note + " …]\n" + strings.ToValidUTF8(string(o.Tail), "\uFFFD"), where
+	w, err := files.Create(name, sandbox.CreateOptions{Exclusive: true, Parents: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	return w, func() (string, error) { info, err := w.Commit(); return info.Path, err }, nil
 }

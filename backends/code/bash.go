@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/agentflow-go/sandbox"
-	"github.com/agentflow-go/sandbox/internal/runes"
+	"github.com/agentflow-go/sandbox/internal/output"
 	"github.com/agentflow-go/sandbox/internal/term"
 )
 
@@ -104,10 +102,7 @@ func (p shellProcess) Wait() error {
 		return err
 	}
 	p.s.lost(err)
-	if n, ok := e.Signal.(syscall.Signal); ok && n != 0 {
-		return term.ExitStatus(128 + int(n))
-	}
-	return term.ExitStatus(e.Code)
+	return term.ExitStatus(status(e))
 }
 
 func (b *shell) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, error) {
@@ -122,31 +117,8 @@ func (b *shell) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, 
 	defer stop()
 	b.setStop(stop)
 	defer b.setStop(nil)
-	live := call.Listening()
-	captures := map[term.Stream]*capture{}
-	decoders := map[term.Stream]*runes.Decoder{}
-	for _, st := range []term.Stream{term.Stdout, term.Stderr} {
-		captures[st] = newCapture(c.maxOutput, func() *file { return &file{s: b.s, kind: "bash-" + string(st), ext: ".txt"} })
-		decoders[st] = &runes.Decoder{}
-	}
-	emit := func(st term.Stream, text string) {
-		if live && text != "" {
-			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: string(st), Text: text})
-		}
-	}
-	res, err := sh.Run(stoppable, term.Command{
-		Text: c.code, Timeout: c.timeout, MaxOutput: 1,
-		Spill: func(term.Stream) (io.Writer, error) { return io.Discard, nil },
-		OnOutput: func(st term.Stream, p []byte) {
-			captures[st].write(p)
-			if live {
-				emit(st, decoders[st].Next(p))
-			}
-		},
-	})
-	for st, d := range decoders {
-		emit(st, d.Rest())
-	}
+	streams := b.s.streams(call, bash, c.maxOutput)
+	res, err := sh.Run(stoppable, term.Command{Text: c.code, Timeout: c.timeout, Stdout: streams[0], Stderr: streams[1]})
 	out := RunOutput{
 		Language: bash, Outputs: []Output{}, ReturnCode: res.ExitCode, TimedOut: res.TimedOut,
 		ExecutionTimeMS: float64(res.Duration.Microseconds()) / 1000,
@@ -164,10 +136,7 @@ func (b *shell) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput, 
 	case res.Died:
 		out.Error = &CellError{Name: "InterpreterDied", Value: res.Reason}
 	}
-	var cut [2]bool
-	out.Stdout, out.OutputPath, cut[0] = captures[term.Stdout].text()
-	out.Stderr, out.StderrPath, cut[1] = captures[term.Stderr].text()
-	out.Truncated = cut[0] || cut[1]
+	out.take(streams)
 	if errors.Is(err, term.ErrClosed) {
 		if b.s.closing.Load() {
 			return out, sandbox.Errorf(sandbox.ErrSessionLost, "%w", err)
@@ -210,11 +179,13 @@ for n in $(compgen -A function); do printf '%s\037function\037\036' "$n"; done) 
 
 // listShell lists the names in a shell, without those that are given.
 func listShell(ctx context.Context, sh *term.Shell, given map[string]bool) (vars []Variable, left int, err error) {
-	res, err := sh.Run(ctx, term.Command{Text: listText, Timeout: previewLimit, MaxOutput: 1 << 20})
+	stdout := output.New(1<<20, output.File{}, nil)
+	_, err = sh.Run(ctx, term.Command{Text: listText, Timeout: previewLimit, Stdout: stdout})
 	if err != nil {
 		return nil, 0, err
 	}
-	for item := range bytes.SplitSeq(res.Stdout.Head, []byte{0o36}) {
+	list, _ := stdout.Ends()
+	for item := range bytes.SplitSeq(list, []byte{0o36}) {
 		f := strings.Split(strings.ToValidUTF8(string(item), "\uFFFD"), "\x1f")
 		if len(f) != 3 || given[f[0]] || f[0] == "n" || f[0] == "r" || f[0] == "t" || f[0] == "v" {
 			continue

@@ -3,13 +3,13 @@ package code
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/internal/jail"
-	"github.com/agentflow-go/sandbox/internal/runes"
 )
 
 // driven is an engine whose interpreter is a process with a driver in it.
@@ -111,39 +111,16 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 		return RunOutput{}, err
 	}
 	why, late := d.takeGone()
-	live := call.Listening()
-	var captures [2]*capture
-	var decoders [2]runes.Decoder
-	streams := [2]*stream{p.stdout, p.stderr}
-	for i, name := range [2]string{"stdout", "stderr"} {
-		captures[i] = newCapture(c.maxOutput, func() *file { return &file{s: d.s, kind: d.language + "-" + name, ext: ".txt"} })
-		captures[i].write([]byte(late[i]))
-		streams[i].begin(func(b []byte) {
-			captures[i].write(b)
-			if live {
-				if text := decoders[i].Next(b); text != "" {
-					call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: name, Text: text})
-				}
-			}
-		})
+	streams := d.s.streams(call, d.language, c.maxOutput)
+	for i, pipe := range [2]*stream{p.stdout, p.stderr} {
+		io.WriteString(streams[i], late[i])
+		pipe.begin(streams[i])
 	}
 	start := time.Now()
 	o := p.ask(ctx, request{Op: "run", Code: c.code, Max: c.maxOutput}, c.timeout)
 	elapsed := time.Since(start)
-	for i, name := range [2]string{"stdout", "stderr"} {
-		streams[i].end()
-		if live {
-			if text := decoders[i].Rest(); text != "" {
-				call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: name, Text: text})
-			}
-		}
-	}
-	say := func(text string) { // what this package adds to stderr
-		captures[1].write([]byte(text))
-		if live {
-			call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: "stderr", Text: text})
-		}
-	}
+	p.stdout.end()
+	p.stderr.end()
 	out := RunOutput{
 		Language: d.language, TimedOut: o.timedOut, Restarted: why != "", RestartReason: why,
 		ExecutionTimeMS: float64(elapsed.Microseconds()) / 1000, Outputs: []Output{},
@@ -153,7 +130,7 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 		out.Result, out.Error, out.ReturnCode, out.Truncated = a.Result, a.Error, a.Code, a.Cut
 		out.MemoryUsedMB = float64(a.Memory) / (1 << 20)
 		for _, note := range d.keepOutputs(&out, a.Outputs) {
-			say(note)
+			io.WriteString(streams[1], note)
 		}
 	} else if o.err == nil || o.ended != nil || o.killed || o.broken != nil {
 		d.died(p, &o, &out)
@@ -162,12 +139,9 @@ func (d *driven) run(ctx context.Context, call sandbox.Call, c cell) (RunOutput,
 		d.timedOut(c, &out)
 	}
 	if out.Error != nil && out.Error.Traceback != "" {
-		say(out.Error.Traceback) // as an interpreter prints it
+		io.WriteString(streams[1], out.Error.Traceback) // as an interpreter prints it
 	}
-	var cut [2]bool
-	out.Stdout, out.OutputPath, cut[0] = captures[0].text()
-	out.Stderr, out.StderrPath, cut[1] = captures[1].text()
-	out.Truncated = out.Truncated || cut[0] || cut[1]
+	out.take(streams)
 	return out, o.err
 }
 

@@ -5,10 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/output"
 )
 
 // RunInput is what code:run takes.
@@ -116,6 +118,41 @@ func denials(call sandbox.Call) (texts []string) {
 	return texts
 }
 
+// streams take what a call prints to stdout and stderr.
+func (s *Session) streams(call sandbox.Call, language string, limit int) (streams [2]*output.Stream) {
+	for i, name := range [2]string{"stdout", "stderr"} {
+		var live func(string)
+		if call.Listening() {
+			live = func(text string) {
+				call.Emit(sandbox.Event{Kind: sandbox.EventOutput, Stream: name, Text: text})
+			}
+		}
+		streams[i] = output.New(limit, output.File{Kind: language + "-" + name, Ext: ".txt", Create: s.create}, live)
+	}
+	return streams
+}
+
+// create is the [output.Create] of the session's workspace.
+func (s *Session) create(name string) (io.WriteCloser, output.Commit, error) {
+	files, err := s.env.Load().Files()
+	if err != nil {
+		return nil, nil, err
+	}
+	w, err := files.Create(name, sandbox.CreateOptions{Exclusive: true, Parents: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	return w, func() (string, error) { info, err := w.Commit(); return info.Path, err }, nil
+}
+
+// take moves what was printed into the result.
+func (out *RunOutput) take(streams [2]*output.Stream) {
+	var cut [2]bool
+	out.Stdout, out.OutputPath, cut[0] = streams[0].Text()
+	out.Stderr, out.StderrPath, cut[1] = streams[1].Text()
+	out.Truncated = out.Truncated || cut[0] || cut[1]
+}
+
 // extensions are those of the images that are saved.
 var extensions = [...][2]string{{"image/png", ".png"}, {"image/jpeg", ".jpg"}, {"image/svg+xml", ".svg"}, {"image/gif", ".gif"}, {"image/webp", ".webp"}}
 
@@ -140,9 +177,9 @@ func (d *driven) keepOutputs(out *RunOutput, outputs []Output) (notes []string) 
 				}
 				data = raw
 			}
-			f := &file{s: d.s, kind: d.language + "-image", ext: e[1]}
+			f := output.File{Kind: d.language + "-image", Ext: e[1], Create: d.s.create}
 			f.Write(data)
-			if path, err := f.close(); err == nil {
+			if path, err := f.Close(); err == nil {
 				o.Path = path
 			}
 		}

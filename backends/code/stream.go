@@ -2,6 +2,7 @@ package code
 
 import (
 	"errors"
+	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -29,7 +30,7 @@ type stream struct {
 	room sync.Cond  // hold was taken, or the stream closed
 	buf  []byte
 	hold []byte
-	sink func([]byte) // nil between calls; called with mu held
+	sink io.Writer // nil between calls; called with mu held
 	stop bool
 }
 
@@ -79,7 +80,7 @@ func (s *stream) read(fd, most int) (int, error) {
 		}
 		if n > 0 {
 			if s.sink != nil {
-				s.sink(s.buf[:n])
+				s.sink.Write(s.buf[:n])
 			} else {
 				s.hold = append(s.hold, s.buf[:n]...)
 			}
@@ -89,11 +90,11 @@ func (s *stream) read(fd, most int) (int, error) {
 }
 
 // begin starts a call: sink gets what was held, then all that is read.
-func (s *stream) begin(sink func([]byte)) {
+func (s *stream) begin(sink io.Writer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.hold) > 0 {
-		sink(s.hold)
+		sink.Write(s.hold)
 		s.hold = nil
 	}
 	s.sink = sink

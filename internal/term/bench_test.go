@@ -1,6 +1,7 @@
 package term_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/agentflow-go/sandbox/internal/term"
@@ -19,9 +20,11 @@ func benchShell(b *testing.B) *term.Shell {
 func BenchmarkEcho(b *testing.B) {
 	s := benchShell(b)
 	b.ReportAllocs()
+	var stdout bytes.Buffer
 	for b.Loop() {
-		res, err := s.Run(b.Context(), term.Command{Text: "echo hi"})
-		if err != nil || string(res.Stdout.Head) != "hi\n" {
+		stdout.Reset()
+		res, err := s.Run(b.Context(), term.Command{Text: "echo hi", Stdout: &stdout})
+		if err != nil || stdout.String() != "hi\n" {
 			b.Fatal(res, err)
 		}
 	}
@@ -50,9 +53,10 @@ func BenchmarkFlood(b *testing.B) {
 	b.SetBytes(flood)
 	b.ReportAllocs()
 	for b.Loop() {
-		res, err := s.Run(b.Context(), term.Command{Text: "head -c 100000000 /dev/zero"})
-		if err != nil || res.Stdout.Size != flood {
-			b.Fatal(res.Stdout.Size, err)
+		size := 0
+		_, err := s.Run(b.Context(), term.Command{Text: "head -c 100000000 /dev/zero", Stdout: writerFunc(func(p []byte) { size += len(p) })})
+		if err != nil || size != flood {
+			b.Fatal(size, err)
 		}
 	}
 }

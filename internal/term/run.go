@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -20,8 +19,6 @@ type run struct {
 	c    Command
 	text string
 	res  Result
-
-	out, err *capture
 
 	nonce   string
 	fields  []string // of the report, once its nonce has come
@@ -62,29 +59,10 @@ const (
 	healLimit   = 3 * time.Second       // the same to come after a healing, with 40 others for each processor
 )
 
-func newRun(s *Shell, c Command, text string) *run {
-	r := &run{s: s, c: c, text: text}
-	r.out, r.err = r.capture(Stdout), r.capture(Stderr)
-	return r
-}
-
-func (r *run) capture(st Stream) *capture {
-	var spill func() (io.Writer, error)
-	if r.c.Spill != nil {
-		spill = func() (io.Writer, error) { return r.c.Spill(st) }
-	}
-	var event func([]byte)
-	if r.c.OnOutput != nil {
-		event = func(p []byte) { r.c.OnOutput(st, p) }
-	}
-	return newCapture(r.c.MaxOutput, spill, event)
-}
-
 func (r *run) do(ctx context.Context) error {
 	began := time.Now()
 	s := r.s
 	defer func() {
-		r.res.Stdout, r.res.Stderr = r.out.result(), r.err.result()
 		r.res.Dir = cmp.Or(s.dir, s.o.Dir)
 		r.res.Duration = time.Since(began)
 	}()
@@ -103,7 +81,7 @@ func (r *run) do(ctx context.Context) error {
 			return err
 		}
 	}
-	s.begin(r)
+	s.begin(r.c)
 	err := r.once(ctx)
 	if errors.Is(err, errUnbegun) {
 		// Nothing of it ran.
@@ -115,7 +93,7 @@ func (r *run) do(ctx context.Context) error {
 		case r.cause != nil:
 			r.res.ExitCode = -1
 		default:
-			s.begin(r) // the terminal may be another
+			s.begin(r.c) // the terminal may be another
 			err = r.once(ctx)
 		}
 	}
@@ -306,7 +284,7 @@ func (r *run) settle(ctx context.Context) error {
 			return nil
 		}
 		s.status = 0
-		empty := &run{s: s, c: Command{Timeout: settleLimit}, out: r.out, err: r.err, step: ending}
+		empty := &run{s: s, c: Command{Timeout: settleLimit, Stdout: r.c.Stdout, Stderr: r.c.Stderr}, step: ending}
 		if err := empty.attempt(context.WithoutCancel(ctx)); err != nil {
 			return errBroken
 		}
@@ -473,12 +451,13 @@ func (r *run) fenceOne(st *stream, w *os.File) error {
 	return errors.New("the command disturbed the terminal")
 }
 
+// last adds to the output, after everything on the terminal.
 func (r *run) last(p []byte) {
-	// After everything on the terminal: the fence comes first.
-	if err := r.fence(); err == nil {
-		r.s.begin(r)
+	err := r.fence() // now nothing else writes
+	r.c.Stdout.Write(p)
+	if err == nil {
+		r.s.begin(r.c)
 	}
-	r.out.write(p)
 }
 
 func waitFor(c <-chan struct{}, d time.Duration) bool {

@@ -9,10 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func spillTo(w io.Writer) func() (io.Writer, error) {
-	return func() (io.Writer, error) { return w, nil }
-}
-
 func TestScreen(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -45,38 +45,24 @@ type Command struct {
 	Dir  string            // "": where the shell is; otherwise it goes there first, and stays
 	Env  map[string]string // for this command only
 
-	Timeout   time.Duration // 0: none but the context's
-	MaxOutput int           // bytes kept of each stream; 0: 1 MiB
+	Timeout time.Duration // 0: none but the context's
 
-	// Spill is called, at most once per stream, when the output is longer than
-	// MaxOutput; the writer gets the whole output from its first byte. nil: the
-	// middle is dropped.
-	Spill func(Stream) (io.Writer, error)
-
-	// OnOutput sees the output as it comes. It is called by one goroutine per
-	// stream and must not keep p. A slow one slows the command down. nil: none.
-	OnOutput func(s Stream, p []byte)
+	// Stdout and Stderr get the output as it comes, each from one goroutine at a
+	// time and until Run returns. A slow one slows the command down; errors of
+	// theirs change nothing. Without [Options.SeparateStderr] everything goes to
+	// Stdout. nil: output is dropped.
+	Stdout, Stderr io.Writer
 }
-
-// Stream names one of the two output streams.
-type Stream string
-
-// The streams. Without [Options.SeparateStderr] everything is Stdout.
-const (
-	Stdout Stream = "stdout"
-	Stderr Stream = "stderr"
-)
 
 // Result tells how a command ended.
 type Result struct {
-	Stdout, Stderr Output
-	ExitCode       int    // 128 plus the signal's number for a signal; -1: unknown, the shell was killed
-	Dir            string // the shell's directory afterwards
-	TimedOut       bool   // Command.Timeout passed; the command was ended
-	Restarted      bool   // the shell is a fresh one: variables, functions and options are gone
-	Reason         string // why it was restarted
-	Died           bool   // this command ended the shell, or had it killed; else it ran in the fresh one
-	Duration       time.Duration
+	ExitCode  int    // 128 plus the signal's number for a signal; -1: unknown, the shell was killed
+	Dir       string // the shell's directory afterwards
+	TimedOut  bool   // Command.Timeout passed; the command was ended
+	Restarted bool   // the shell is a fresh one: variables, functions and options are gone
+	Reason    string // why it was restarted
+	Died      bool   // this command ended the shell, or had it killed; else it ran in the fresh one
+	Duration  time.Duration
 }
 
 // Errors of a shell.
@@ -204,11 +190,11 @@ func (s *Shell) replaceTerminal() error {
 	return nil
 }
 
-// begin lets the output go to a run.
-func (s *Shell) begin(r *run) {
-	s.stdout.begin(r.out.write)
+// begin lets the output go to a command's writers.
+func (s *Shell) begin(c Command) {
+	s.stdout.begin(func(p []byte) { c.Stdout.Write(p) })
 	if s.stderr != nil {
-		s.stderr.begin(r.err.write)
+		s.stderr.begin(func(p []byte) { c.Stderr.Write(p) })
 	}
 }
 
@@ -233,12 +219,11 @@ func (s *Shell) Close() error {
 	return s.closeErr
 }
 
-// Run runs a command in the shell and returns its output and status. A command
-// that fails is no error, nor is one that ran into its Timeout.
+// Run runs a command in the shell and returns its status. A command that fails
+// is no error, nor is one that ran into its Timeout.
 //
 // When the context ends, the command is ended as by a time-out and the result
-// holds its output so far, beside the context's error. An error other than
-// that, [ErrNUL], [ErrEnv] and [ErrClosed] means that there is no shell: it could not be
+// is returned beside the context's error. An error other than that, [ErrNUL], [ErrEnv] and [ErrClosed] means that there is no shell: it could not be
 // started again. The next Run tries once more.
 func (s *Shell) Run(ctx context.Context, c Command) (Result, error) {
 	if strings.IndexByte(c.Text, 0) >= 0 || strings.IndexByte(c.Dir, 0) >= 0 {
@@ -261,10 +246,12 @@ func (s *Shell) Run(ctx context.Context, c Command) (Result, error) {
 		return Result{}, ErrClosed
 	default:
 	}
-	if c.MaxOutput <= 0 {
-		c.MaxOutput = 1 << 20
+	for _, w := range []*io.Writer{&c.Stdout, &c.Stderr} {
+		if *w == nil {
+			*w = io.Discard
+		}
 	}
-	r := newRun(s, c, text)
+	r := &run{s: s, c: c, text: text}
 	err = r.do(ctx)
 	return r.res, err
 }

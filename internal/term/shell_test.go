@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,13 +35,29 @@ func shell(t testing.TB, o term.Options) *term.Shell {
 	return s
 }
 
-func run(t *testing.T, s *term.Shell, c term.Command) term.Result {
+// result is a command's, with what it wrote.
+type result struct {
+	term.Result
+	Stdout string
+}
+
+func run(t *testing.T, s *term.Shell, c term.Command) result {
 	t.Helper()
+	var stdout bytes.Buffer
+	c.Stdout = &stdout
 	res, err := s.Run(t.Context(), c)
 	if err != nil {
 		t.Fatalf("Run(%.60q): %v", c.Text, err)
 	}
-	return res
+	return result{res, stdout.String()}
+}
+
+// writerFunc is a function that takes output.
+type writerFunc func(p []byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
 }
 
 func TestNULIsRefused(t *testing.T) {
@@ -57,34 +72,17 @@ func TestDirectoryAndEnvironmentOfACommand(t *testing.T) {
 	t.Parallel()
 	s := shell(t, term.Options{})
 	res := run(t, s, term.Command{Text: `echo "$V"; pwd; nosuch`, Dir: "/usr", Env: map[string]string{"V": "it's\n$x"}})
-	if got, want := string(res.Stdout.Bytes()), "it's\n$x\n/usr\nbash: nosuch: command not found\n"; got != want || res.Dir != "/usr" {
+	if got, want := res.Stdout, "it's\n$x\n/usr\nbash: nosuch: command not found\n"; got != want || res.Dir != "/usr" {
 		t.Errorf("output %q in %s, want %q", got, res.Dir, want)
 	}
-	if got := string(run(t, s, term.Command{Text: `echo "[${V-}]"; pwd`}).Stdout.Bytes()); got != "[]\n/usr\n" {
+	if got := run(t, s, term.Command{Text: `echo "[${V-}]"; pwd`}).Stdout; got != "[]\n/usr\n" {
 		t.Errorf("afterwards %q, want an unset V and /usr", got)
 	}
-	if res := run(t, s, term.Command{Text: "echo on", Dir: "/nowhere"}); res.ExitCode != 1 || bytes.Contains(res.Stdout.Bytes(), []byte("on\n")) {
-		t.Errorf("in a directory that is not there: %d, %q", res.ExitCode, res.Stdout.Bytes())
+	if res := run(t, s, term.Command{Text: "echo on", Dir: "/nowhere"}); res.ExitCode != 1 || strings.Contains(res.Stdout, "on\n") {
+		t.Errorf("in a directory that is not there: %d, %q", res.ExitCode, res.Stdout)
 	}
 	if _, err := s.Run(t.Context(), term.Command{Text: ":", Env: map[string]string{"a b": "x"}}); err == nil || !strings.Contains(err.Error(), `"a b"`) {
 		t.Errorf("a bad name: %v", err)
-	}
-}
-
-func TestSpillHoldsEverything(t *testing.T) {
-	t.Parallel()
-	s := shell(t, term.Options{})
-	var spill, live bytes.Buffer
-	res := run(t, s, term.Command{
-		Text: "seq 20000", MaxOutput: 1000,
-		Spill:    func(term.Stream) (io.Writer, error) { return &spill, nil },
-		OnOutput: func(_ term.Stream, p []byte) { live.Write(p) },
-	})
-	if !bytes.Equal(spill.Bytes(), live.Bytes()) || int64(spill.Len()) != res.Stdout.Size || res.Stdout.SpillErr != nil {
-		t.Errorf("spilled %d, live %d, size %d, %v", spill.Len(), live.Len(), res.Stdout.Size, res.Stdout.SpillErr)
-	}
-	if h, e := res.Stdout.Head, res.Stdout.Tail; len(h) != 500 || len(e) != 500 || !bytes.HasPrefix(h, []byte("1\n2\n")) || !bytes.HasSuffix(e, []byte("\n20000\n")) {
-		t.Errorf("head %q, tail %q", h, e)
 	}
 }
 
@@ -93,16 +91,17 @@ func TestASlowListenerSlowsTheCommandOnly(t *testing.T) {
 	s := shell(t, term.Options{})
 	release, seen := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	done := make(chan term.Result)
+	var stdout bytes.Buffer
+	done := make(chan struct{})
 	go func() {
-		res, err := s.Run(context.Background(), term.Command{Text: "seq 100000", OnOutput: func(term.Stream, []byte) {
+		defer close(done)
+		if _, err := s.Run(context.Background(), term.Command{Text: "seq 100000", Stdout: writerFunc(func(p []byte) {
 			once.Do(func() { close(seen) })
 			<-release
-		}})
-		if err != nil {
+			stdout.Write(p)
+		})}); err != nil {
 			t.Error(err)
 		}
-		done <- res
 	}()
 	<-seen
 	select {
@@ -111,8 +110,9 @@ func TestASlowListenerSlowsTheCommandOnly(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	close(release)
-	if res := <-done; !bytes.HasSuffix(res.Stdout.Bytes(), []byte("\n100000\n")) {
-		t.Errorf("output ends in %q", res.Stdout.Tail)
+	<-done
+	if !strings.HasSuffix(stdout.String(), "\n100000\n") {
+		t.Errorf("%d bytes of output", stdout.Len())
 	}
 }
 
@@ -126,7 +126,7 @@ func TestBackgroundOutputBetweenCallsIsHeldBack(t *testing.T) {
 		fmt.Fprintln(&want, i+1)
 	}
 	want.WriteString("end\n")
-	if got := string(first.Stdout.Bytes()) + string(second.Stdout.Bytes()); got != want.String() {
+	if got := first.Stdout + second.Stdout; got != want.String() {
 		t.Errorf("%d bytes in two calls, want %d", len(got), want.Len())
 	}
 }
@@ -137,9 +137,9 @@ func TestShellsAtOnce(t *testing.T) {
 	for range 8 {
 		s := shell(t, term.Options{})
 		wg.Go(func() {
-			id := string(run(t, s, term.Command{Text: "x=$$; echo $x"}).Stdout.Bytes())
+			id := run(t, s, term.Command{Text: "x=$$; echo $x"}).Stdout
 			for range 20 {
-				if got := string(run(t, s, term.Command{Text: "echo $x"}).Stdout.Bytes()); got != id {
+				if got := run(t, s, term.Command{Text: "echo $x"}).Stdout; got != id {
 					t.Errorf("output %q, want %q", got, id)
 				}
 			}
@@ -154,7 +154,7 @@ func TestCallsOfOneShellWait(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if got := string(run(t, s, term.Command{Text: "echo a; echo b"}).Stdout.Bytes()); got != "a\nb\n" {
+			if got := run(t, s, term.Command{Text: "echo a; echo b"}).Stdout; got != "a\nb\n" {
 				t.Errorf("output %q", got)
 			}
 		})
@@ -168,7 +168,7 @@ func TestCloseEndsARunningCommand(t *testing.T) {
 	started := make(chan struct{})
 	done := make(chan error)
 	go func() {
-		_, err := s.Run(context.Background(), term.Command{Text: "echo up; sleep 100", OnOutput: func(term.Stream, []byte) { close(started) }})
+		_, err := s.Run(context.Background(), term.Command{Text: "echo up; sleep 100", Stdout: writerFunc(func([]byte) { close(started) })})
 		done <- err
 	}()
 	<-started
@@ -200,8 +200,8 @@ func TestAShellThatCannotStartAgain(t *testing.T) {
 	if _, err := s.Run(t.Context(), term.Command{Text: "exit 1"}); !errors.Is(err, broken) {
 		t.Errorf("Run = %v, want %v", err, broken)
 	}
-	if res := run(t, s, term.Command{Text: "echo on"}); !res.Restarted || string(res.Stdout.Bytes()) != "on\n" {
-		t.Errorf("the next Run: restarted %v, output %q", res.Restarted, res.Stdout.Bytes())
+	if res := run(t, s, term.Command{Text: "echo on"}); !res.Restarted || res.Stdout != "on\n" {
+		t.Errorf("the next Run: restarted %v, output %q", res.Restarted, res.Stdout)
 	}
 }
 
@@ -230,7 +230,7 @@ func TestFewDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if got := string(run(t, s, term.Command{Text: "echo on; exec 10>/dev/null"}).Stdout.Bytes()); got != "on\n" {
+	if got := run(t, s, term.Command{Text: "echo on; exec 10>/dev/null"}).Stdout; got != "on\n" {
 		t.Errorf("output %q", got)
 	}
 	if _, err := term.Open(t.Context(), term.Options{Start: limited("32")}); err == nil || !strings.Contains(err.Error(), "descriptors") {
@@ -249,8 +249,8 @@ func TestTheFirstDirectoryIsGone(t *testing.T) {
 	if res := run(t, s, term.Command{Text: "exit 1"}); !res.Restarted {
 		t.Errorf("%+v", res)
 	}
-	if res := run(t, s, term.Command{Text: "pwd"}); string(res.Stdout.Bytes()) != "/\n" {
-		t.Errorf("output %q", res.Stdout.Bytes())
+	if res := run(t, s, term.Command{Text: "pwd"}); res.Stdout != "/\n" {
+		t.Errorf("output %q", res.Stdout)
 	}
 }
 
@@ -259,7 +259,7 @@ func TestTheFirstDirectoryIsGone(t *testing.T) {
 func stopped(t *testing.T) *term.Shell {
 	t.Helper()
 	s := shell(t, term.Options{Grace: 100 * time.Millisecond})
-	pid, err := strconv.Atoi(strings.TrimSpace(string(run(t, s, term.Command{Text: "echo $$"}).Stdout.Bytes())))
+	pid, err := strconv.Atoi(strings.TrimSpace(run(t, s, term.Command{Text: "echo $$"}).Stdout))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestAShellStoppedBetweenCalls(t *testing.T) {
 		timedOut bool
 	}{{"echo on; sleep 100", 130, true}, {"echo on; exit 3", 3, false}} {
 		res := run(t, stopped(t), term.Command{Text: tt.text, Timeout: time.Second})
-		if !res.Restarted || res.ExitCode != tt.code || res.TimedOut != tt.timedOut || string(res.Stdout.Bytes()) != "on\n" {
+		if !res.Restarted || res.ExitCode != tt.code || res.TimedOut != tt.timedOut || res.Stdout != "on\n" {
 			t.Errorf("Run(%q) = %+v", tt.text, res)
 		}
 	}
@@ -293,7 +293,7 @@ func TestACommandThatDidNotBeginBeforeItsCallerGaveUpDoesNotRun(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !res.Restarted || res.ExitCode != -1 {
 		t.Errorf("Run = %+v, %v", res, err)
 	}
-	if res := run(t, s, term.Command{Text: "ls " + file + " 2>/dev/null || echo absent"}); res.Restarted || string(res.Stdout.Bytes()) != "absent\n" {
+	if res := run(t, s, term.Command{Text: "ls " + file + " 2>/dev/null || echo absent"}); res.Restarted || res.Stdout != "absent\n" {
 		t.Errorf("afterwards %+v", res)
 	}
 }
@@ -308,8 +308,8 @@ func TestACallerWhoGivesUpAtAnyTimeKeepsTheShell(t *testing.T) {
 			t.Errorf("after %d µs: %+v", i*4, res)
 		}
 		cancel()
-		if res := run(t, s, term.Command{Text: "echo $keep; (exit 5)"}); string(res.Stdout.Bytes()) != "1\n" || res.ExitCode != 5 {
-			t.Fatalf("after %d µs: %d, %q", i*4, res.ExitCode, res.Stdout.Bytes())
+		if res := run(t, s, term.Command{Text: "echo $keep; (exit 5)"}); res.Stdout != "1\n" || res.ExitCode != 5 {
+			t.Fatalf("after %d µs: %d, %q", i*4, res.ExitCode, res.Stdout)
 		}
 	}
 }

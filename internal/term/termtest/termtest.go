@@ -9,9 +9,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/agentflow-go/sandbox/internal/output"
 	"github.com/agentflow-go/sandbox/internal/term"
 )
 
@@ -34,7 +37,6 @@ type Step struct {
 	Out   string // exact, unless Check is set
 	Err   string // exact standard error, where separate
 	Check func(out []byte) error
-	Max   int // Command.MaxOutput
 
 	Code      int // -2: not checked
 	TimedOut  bool
@@ -74,6 +76,9 @@ func RunCase(t *testing.T, c Case, sh *term.Shell) {
 	RunStep(t, sh, Step{Run: `echo "${KEEP-}"`, Out: kept})
 }
 
+// most is how much output a case sees: the two ends of what is longer.
+const most = 1 << 20
+
 // RunStep runs one step and compares.
 func RunStep(t *testing.T, sh *term.Shell, s Step) {
 	t.Helper()
@@ -84,16 +89,18 @@ func RunStep(t *testing.T, sh *term.Shell, s Step) {
 	// No case may hang: the deadline is far above what the shell may take.
 	ctx, cancel := context.WithTimeout(context.Background(), limit+20*time.Second)
 	defer cancel()
-	c := term.Command{Text: s.Run, Timeout: limit, MaxOutput: max(s.Max, 1<<20)}
+	var live func(string)
 	if s.Until != "" {
-		var seen []byte
-		c.OnOutput = func(_ term.Stream, p []byte) {
-			if seen = append(seen, p...); bytes.Contains(seen, []byte(s.Until)) {
+		seen := ""
+		live = func(text string) {
+			if seen += text; strings.Contains(seen, s.Until) {
 				cancel()
 			}
 		}
 	}
-	res, err := sh.Run(ctx, c)
+	var stderr bytes.Buffer
+	stdout := output.New(most, output.File{}, live)
+	res, err := sh.Run(ctx, term.Command{Text: s.Run, Timeout: limit, Stdout: stdout, Stderr: &stderr})
 	name := fmt.Sprintf("Run(%.80q)", s.Run)
 	if s.Until != "" {
 		if !errors.Is(err, context.Canceled) {
@@ -102,7 +109,7 @@ func RunStep(t *testing.T, sh *term.Shell, s Step) {
 	} else if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	out := res.Stdout.Bytes()
+	out := slices.Concat(stdout.Ends())
 	if s.Check != nil {
 		if err := s.Check(out); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -110,7 +117,7 @@ func RunStep(t *testing.T, sh *term.Shell, s Step) {
 	} else if string(out) != s.Out {
 		t.Errorf("%s: output %.300q, want %.300q", name, out, s.Out)
 	}
-	if e := res.Stderr.Bytes(); string(e) != s.Err {
+	if e := stderr.String(); e != s.Err {
 		t.Errorf("%s: standard error %.300q, want %.300q", name, e, s.Err)
 	}
 	if s.Code != -2 && res.ExitCode != s.Code {
