@@ -88,7 +88,7 @@ func TestRun(t *testing.T) {
 		{bash.RunInput{Command: "id -un; test -t 1 && echo tty"}, bash.RunOutput{Stdout: "agent\ntty\n", Cwd: "/tmp"}},
 		{bash.RunInput{Command: "exit 4"}, bash.RunOutput{ExitCode: 4, ReturnCode: 4, Cwd: "/tmp", Restarted: true, RestartReason: "the shell ended with status 4"}},
 		{bash.RunInput{Command: "echo [$x]"}, bash.RunOutput{Stdout: "[]\n", Cwd: "/tmp"}},
-		{bash.RunInput{Command: "echo partial; sleep 100", Timeout: 0.3}, bash.RunOutput{Stdout: "partial\n", ExitCode: -1, ReturnCode: -1, TimedOut: true, Error: "Command timed out", Cwd: "/tmp"}},
+		{bash.RunInput{Command: "echo partial; sleep 100", Timeout: 1}, bash.RunOutput{Stdout: "partial\n", ExitCode: -1, ReturnCode: -1, TimedOut: true, Error: "Command timed out", Cwd: "/tmp"}},
 		{bash.RunInput{Command: "echo alive"}, bash.RunOutput{Stdout: "alive\n", Cwd: "/tmp"}},
 	} {
 		tt.want.Command = tt.in.Command

@@ -141,3 +141,26 @@ func TestReset(t *testing.T) {
 		}
 	}
 }
+
+func TestDeathBetweenTwoCalls(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, code.Config{}).session("")
+	b.run(code.RunInput{Code: `import os, threading, time
+def end():
+    while not os.path.exists("go"): time.sleep(0.01)
+    print("bye", flush=True)
+    os._exit(4)
+threading.Thread(target=end).start()`})
+	b.run(code.RunInput{Language: "bash", Code: "touch go"})
+	for running := true; running; {
+		out, err := b.tools.Languages.Call(t.Context(), b.w, code.LanguagesInput{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running = out.Languages[0].Running
+	}
+	out := b.run(code.RunInput{Code: "'end' in globals()"})
+	if out.Error != nil || out.Result == nil || *out.Result != "False" || out.Stdout != "bye\n" || !out.Restarted || out.RestartReason != "the interpreter exited with status 4 between two calls" {
+		t.Errorf("the next call = %+v, error %+v", out, out.Error)
+	}
+}
