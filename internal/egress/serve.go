@@ -147,6 +147,8 @@ func (s *server) serve(ctx context.Context, conn net.Conn) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	defer conn.Close()
+	boundRead(conn, clientBuffer)
+	boundWrite(conn, clientBuffer)
 
 	guard := s.cfg.Guard
 	if s.cfg.GuardFor != nil {
@@ -182,7 +184,31 @@ func (s *server) dial(ctx context.Context, c *client, h Host, port uint16) (net.
 	if s.cfg.OnDial != nil {
 		s.cfg.OnDial(d)
 	}
+	boundWrite(conn, upstreamBuffer)
 	return conn, nil
+}
+
+// clientBuffer and upstreamBuffer bound what the kernel holds of a connection for this
+// program, in bytes, of which it makes twice as many: of one that a process fills, or
+// does not read, it would hold some 10 MB, which are in no limit of that process's. What
+// comes from servers is left to the kernel, which knows how far they are.
+const (
+	clientBuffer   = 256 << 10
+	upstreamBuffer = 1 << 20 // written
+)
+
+// boundRead and boundWrite keep a buffer of a connection, if it is the kernel's, to
+// size. They fail only once it is closed.
+func boundRead(conn net.Conn, size int) {
+	if c, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
+		_ = c.SetReadBuffer(size)
+	}
+}
+
+func boundWrite(conn net.Conn, size int) {
+	if c, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
+		_ = c.SetWriteBuffer(size)
+	}
 }
 
 // failed tells OnFailed of err if it is a failure, and not that of a client who
