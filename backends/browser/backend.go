@@ -218,22 +218,40 @@ func (b *backend) Open(ctx context.Context, env sandbox.Env) (*session, error) {
 	if b.cfg.Remote != "" && !env.SameEgress(warm) {
 		return nil, sandbox.Errorf(sandbox.ErrCannotEnforce, "confinement.egress: the browser runs elsewhere and is not held to a narrower network policy; leave egress out of the session's confinement")
 	}
-	s := newSession(env, cfg)
+	for again := false; ; again = true {
+		s := newSession(env, cfg)
+		err := b.open(ctx, s)
+		if err == nil {
+			return s, nil
+		}
+		// A browser that others have ended, just now, is replaced.
+		if again || s.own || s.chrome == nil || s.chrome.alive() || ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// open gives a session a browser, a context and a page; or nothing.
+func (b *backend) open(ctx context.Context, s *session) error {
 	if err := b.place(ctx, s); err != nil {
-		return nil, err
+		return err
 	}
 	limited, cancel := limited(ctx, startTimeout)
 	defer cancel()
-	if err := s.open(limited); err != nil {
+	err := s.open(limited)
+	if err == nil && !s.phase.CompareAndSwap(opening, open) {
+		err = s.chrome.conn.lost()
+	}
+	if err != nil {
 		if limited.Err() != nil {
 			go s.chrome.check() // else it would be offered to the next one as well
 		}
 		if isLate(limited) {
 			err = sandbox.Errorf(sandbox.ErrDependency, "the browser opened no page within %s; it may have reached the limit on processes or memory", startTimeout)
 		}
-		return nil, errors.Join(err, s.close(context.WithoutCancel(ctx)))
+		return errors.Join(err, s.close(context.WithoutCancel(ctx)))
 	}
-	return s, nil
+	return nil
 }
 
 // place finds the browser for a session.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -62,5 +63,31 @@ func TestKilledNetworkProcess(t *testing.T) {
 	}
 	if out := u.open("/form.html"); out.Title != "Order" {
 		t.Errorf("goto in the next session = %+v", out)
+	}
+}
+
+// A session that is being opened when its browser ends has nothing to lose yet: it
+// gets another one.
+func TestBrowserThatEndsWhileSessionsOpen(t *testing.T) {
+	t.Parallel()
+	sb, tools, faults := newSandbox(t, browser.Config{}, policy)
+	t.Cleanup(func() { sb.Shutdown(context.Background()) })
+	first := sb.Worker("first")
+	if _, err := first.CreateSession(t.Context(), "browser", sandbox.SessionOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			if _, err := sb.Worker(fmt.Sprint(i)).CreateSession(t.Context(), "browser", sandbox.SessionOptions{}); err != nil {
+				t.Errorf("session %d: %v", i, err)
+			}
+		})
+	}
+	faults.Kill.Call(t.Context(), first, struct{}{}) // ends with its session, too
+	wg.Wait()
+	u := &user{t, nil, sb.Worker("last"), tools}
+	if got := u.eval("1 + 1"); got != 2. {
+		t.Errorf("1 + 1 = %v", got)
 	}
 }

@@ -29,6 +29,7 @@ type session struct {
 	stopProxy func()
 	context   cdp.BrowserContextID
 
+	phase    atomic.Int32
 	closing  atomic.Bool
 	stop     context.CancelFunc // ends base
 	base     context.Context    // of what runs beside the calls
@@ -56,6 +57,14 @@ type session struct {
 	emulated belief
 	origins  map[string]bool // that were visited
 }
+
+// Phases of a session. One that is gone before it is open is not lost: it gets
+// another browser.
+const (
+	opening = iota
+	open
+	gone
+)
 
 func newSession(env sandbox.Env, cfg SessionConfig) *session {
 	s := &session{
@@ -151,7 +160,7 @@ func (s *session) close(ctx context.Context) error {
 
 // lost tells that the browser is gone, and the session with it.
 func (s *session) lost(err error) {
-	if s.closing.Load() {
+	if s.phase.CompareAndSwap(opening, gone) || s.closing.Load() {
 		return
 	}
 	s.lostOnce.Do(func() { s.env.Load().Lost(err) })
