@@ -285,19 +285,3 @@ func testSleeps(t *testing.T, path string, src []byte) {
 		return true
 	})
 }
-
-// Elsewhere than on Linux there is no confinement, but programs that use a
-// client, or fakes, must build.
-func TestTheCoreBuildsElsewhere(t *testing.T) {
-	if testing.Short() {
-		t.Skip("compiles the standard library for other systems: skipped in short mode")
-	}
-	t.Parallel()
-	for _, goos := range []string{"darwin", "windows"} {
-		cmd := exec.CommandContext(t.Context(), "go", "build", ".", "./httpserver/client", "./httpserver/api")
-		cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("GOOS=%s: %v\n%s", goos, err, out)
-		}
-	}
-}
