@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -306,6 +307,7 @@ func TestSessionsMayOnlyNarrow(t *testing.T) {
 func TestShutdownLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	seconds := fmt.Sprint("1000.", os.Getpid()) // by which its own processes are known
 	var reg sandbox.Registry
 	tool := addShell(&reg, "sh")
 	sb, err := sandbox.New(sandbox.Options{Registry: &reg, DataDir: dir})
@@ -317,7 +319,7 @@ func TestShutdownLeavesNothingBehind(t *testing.T) {
 		if _, err := w.CreateSession(t.Context(), "sh", sandbox.SessionOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		sh(t, tool, w, "sleep 12345 >/dev/null 2>&1 & echo x > f")
+		sh(t, tool, w, "sleep "+seconds+" >/dev/null 2>&1 & echo x > f")
 	}
 	if err := sb.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
@@ -334,7 +336,7 @@ func TestShutdownLeavesNothingBehind(t *testing.T) {
 	}
 	var found []string
 	for _, p := range procs {
-		if line, _ := os.ReadFile(p); bytes.Contains(line, []byte("sleep\x0012345")) {
+		if line, _ := os.ReadFile(p); bytes.Contains(line, []byte("sleep\x00"+seconds+"\x00")) {
 			found = append(found, p)
 		}
 	}

@@ -247,7 +247,7 @@ os.symlink(%q, "trap")
 open("ready", "w").close()
 for i in itertools.count():
     try:
-        os.rename(f"d{i%%10}", "aside"); os.symlink(%q, f"d{i%%10}"); open(f"aside/g{i%%50}", "w").write("mine")
+        os.rename(f"d{i%%10}", "aside"); os.symlink(%q, f"d{i%%10}"); open(f"aside/g{i%%5}", "w").write("mine")
     except OSError: pass
     try:
         os.unlink(f"d{i%%10}"); os.rename("aside", f"d{i%%10}")
