@@ -12,9 +12,13 @@ import (
 	"github.com/agentflow-go/sandbox"
 )
 
+// Ports of servers in sessions. The system gives nobody else these, so that nothing
+// listens on them where the test says so.
+const ownPort, otherPort = "20011", "20012"
+
 // serve starts a web server in a session, on all addresses of its loopback, that
-// says text and sends who asks for /to/X to http://X/. It returns its port.
-func serve(t *testing.T, env sandbox.Env, text string) (port string) {
+// says text and sends who asks for /to/X to http://X/.
+func serve(t *testing.T, env sandbox.Env, port, text string) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -32,17 +36,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if to: self.send_header("Location", "http://" + self.path[4:] + "/")
         self.end_headers(); self.wfile.write(b"" if to else sys.argv[1].encode())
     def log_message(self, *a): pass
-s = Server(("::", 0), Handler)
-print(s.server_address[1], flush=True)
-s.serve_forever()`, text}})
+s = Server(("::", int(sys.argv[2])), Handler)
+print("ready", flush=True)
+s.serve_forever()`, text, port}})
 	w.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fscan(r, &port); err != nil {
-		t.Fatalf("the server says no port: %v", err)
+	var ready string
+	if _, err := fmt.Fscan(r, &ready); err != nil {
+		t.Fatalf("the server does not say that it is ready: %v", err)
 	}
-	return port
 }
 
 // proxied is a sandbox whose warmup serves workers, and their proxies there.
@@ -106,8 +110,9 @@ func TestAWorkersOwnServersAreReachedThroughItsProxy(t *testing.T) {
 			hosts := site(t, "the host")
 			p := proxiedWorkers(t, sandbox.Confinement{Egress: sandbox.Egress{Allow: tt.allow}}, "a", "b", "idle")
 			p.serve(t, "warmup", p.warm)
-			port := serve(t, p.envs["a"], "this is a")
-			away := serve(t, p.envs["b"], "this is b")
+			const port, away = ownPort, otherPort
+			serve(t, p.envs["a"], port, "this is a")
+			serve(t, p.envs["b"], away, "this is b")
 			const refused = "the connection was refused: nothing listens there on the worker's own loopback; start the server first, in a session of the same worker\n 502"
 			for _, tc := range []struct{ name, proxy, addr, want string }{
 				{"its address", "a", "127.0.0.1:" + port, "this is a 200"},
@@ -157,7 +162,8 @@ func TestAListedLoopbackIsTheHosts(t *testing.T) {
 	t.Parallel()
 	hosts := site(t, "the host")
 	p := proxiedWorkers(t, confined(hosts, "localhost=127.0.0.0/8"), "a")
-	port := serve(t, p.envs["a"], "this is a")
+	const port = ownPort
+	serve(t, p.envs["a"], port, "this is a")
 	for addr, want := range map[string]string{
 		hosts:               "this is the host 200",
 		"127.0.0.1:" + port: "this is a 200", // another port than the listed one
@@ -193,8 +199,9 @@ func TestANarrowedSessionHasNoOtherLoopback(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	port := serve(t, envs["wide"], "wide")
-	own := serve(t, envs["narrow"], "narrow")
+	const port, own = ownPort, otherPort
+	serve(t, envs["wide"], port, "wide")
+	serve(t, envs["narrow"], own, "narrow")
 	addr, stop, err := warm.Proxy(t.Context(), envs["narrow"], sandbox.ProxyOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +217,8 @@ func TestANarrowedSessionHasNoOtherLoopback(t *testing.T) {
 func TestAnIsolatedProgramReachesItsWorkersServers(t *testing.T) {
 	t.Parallel()
 	p := proxiedWorkers(t, sandbox.Confinement{}, "a", "b")
-	port := serve(t, p.envs["a"], "this is a")
+	const port = ownPort
+	serve(t, p.envs["a"], port, "this is a")
 	for worker, want := range map[string]string{"a": "this is a 200", "b": " 502"} {
 		env := p.envs[worker]
 		addr, stop, err := env.Proxy(t.Context(), env, sandbox.ProxyOptions{})
@@ -219,7 +227,7 @@ func TestAnIsolatedProgramReachesItsWorkersServers(t *testing.T) {
 		}
 		defer stop()
 		var out bytes.Buffer
-		cmd := sandbox.Cmd{Path: "curl", Args: []string{"-sS", "--noproxy", "", "-m", "10", "-w", " %{http_code}", "-x", "http://" + addr, "http://localhost:" + port}, Stdout: &out, NestedUserNS: true}
+		cmd := sandbox.Cmd{Path: "curl", Args: []string{"-sS", "--noproxy", "", "-m", "60", "-w", " %{http_code}", "-x", "http://" + addr, "http://localhost:" + port}, Stdout: &out, NestedUserNS: true}
 		pr, err := env.Start(t.Context(), cmd)
 		if err != nil {
 			t.Fatal(err)
