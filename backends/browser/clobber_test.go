@@ -34,7 +34,7 @@ func init() {
 // document, for scripts of all worlds.
 func TestNamesOfFieldsHideNothing(t *testing.T) {
 	t.Parallel()
-	u := newUser(t, `{"timeout": 5}`)
+	u := newUser(t, "")
 	if out := u.open("/clobber"); out.Title != "Taken" {
 		t.Errorf("goto = %+v", out)
 	}

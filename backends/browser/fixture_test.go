@@ -141,11 +141,10 @@ func newUserAs(t testing.TB, name, config string) *user {
 	t.Helper()
 	b := box(t)
 	u := &user{t, b, b.sb.Worker(t.Name() + " " + name), b.tools}
-	o := sandbox.SessionOptions{}
-	if config != "" {
-		o.Config = json.RawMessage(config)
+	if config == "" {
+		config = `{"timeout": 30}` // of a page that a loaded machine holds up
 	}
-	if _, err := u.w.CreateSession(t.Context(), "browser", o); err != nil {
+	if _, err := u.w.CreateSession(t.Context(), "browser", sandbox.SessionOptions{Config: json.RawMessage(config)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -130,7 +130,7 @@ func TestPagesThatDoNotLoad(t *testing.T) {
 	refused(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/circle"}, sandbox.ErrCrawling, "redirects without end")
 	refused(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/hang", Timeout: .5}, sandbox.ErrTimeout, "did not answer within 500ms")
 	refused(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/nothing"}, sandbox.ErrCrawling, "nothing to show")
-	if out := do(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/slow-image", Timeout: 1}); !out.TimedOut || out.Title != "Slow" || out.Status != 200 {
+	if out := do(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/slow-image", Timeout: 3}); !out.TimedOut || out.Title != "Slow" || out.Status != 200 {
 		t.Errorf("goto = %+v, want it there but not finished", out)
 	}
 	if out := do(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/slow-image", WaitUntil: "domcontentloaded"}); out.TimedOut {
@@ -164,7 +164,7 @@ func TestPagesThatAreStuck(t *testing.T) {
 	if got := u.eval("1 + 1"); got != 2. {
 		t.Errorf("after an endless script 1 + 1 = %v", got)
 	}
-	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Loop"}, Timeout: 1}, sandbox.ErrTimeout, "did not answer")
+	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Loop"}, Timeout: 3}, sandbox.ErrTimeout, "did not answer")
 	refused(u, u.bt.Snapshot, browser.SnapshotInput{Timeout: .5}, sandbox.ErrTimeout, "did not answer")
 	if out := u.open("/form.html"); out.Title != "Order" { // the same site, and so the same process
 		t.Errorf("goto = %+v", out)

@@ -18,9 +18,9 @@ func TestPageOnItsWayToAServerThatHangs(t *testing.T) {
 		t.Errorf("click = %+v, want it on its way to /hang", out)
 	}
 	const way = "/hang, which has not answered yet"
-	refused(u, u.bt.Snapshot, browser.SnapshotInput{Timeout: .3}, sandbox.ErrTimeout, way)
-	refused(u, u.bt.Click, browser.ClickInput{Element: el("#go"), Timeout: .3}, sandbox.ErrTimeout, way)
-	refused(u, u.bt.WaitFor, browser.WaitInput{Text: "x", Timeout: .3}, sandbox.ErrTimeout, way)
+	refused(u, u.bt.Snapshot, browser.SnapshotInput{Timeout: 2}, sandbox.ErrTimeout, way)
+	refused(u, u.bt.Click, browser.ClickInput{Element: el("#go"), Timeout: 2}, sandbox.ErrTimeout, way)
+	refused(u, u.bt.WaitFor, browser.WaitInput{Text: "x", Timeout: 2}, sandbox.ErrTimeout, way)
 	// Leaving keeps the tab, and its history.
 	if out := do(u, u.bt.Back, browser.TimeoutInput{}); out.URL != u.b.site.url+"/form.html" {
 		t.Errorf("back = %+v", out)
