@@ -227,8 +227,7 @@ func TestMountsAreNotCrossed(t *testing.T) {
 		if os.Geteuid() != 0 {
 			t.Skip("only root can mount")
 		}
-		os.Setenv("WORKSPACE_TEST_MOUNTS", "1")
-		rerun(t, "TestMountsAreNotCrossed", &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS})
+		rerun(t, "TestMountsAreNotCrossed", &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}, "WORKSPACE_TEST_MOUNTS=1")
 		return
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {

@@ -3,6 +3,7 @@ package workspace
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,7 +34,33 @@ func TestMain(m *testing.M) {
 		fmt.Println("error:", restoreForEver())
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+// testBinary is a copy of the test binary where every user can execute it; "" unless
+// this is root, who alone runs tests again as somebody else.
+var testBinary string
+
+// run makes the copy before any test runs: a child of another test that is being
+// started would have it open for writing, and then it cannot be executed.
+func run(m *testing.M) int {
+	if os.Geteuid() != 0 {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "workspace-test-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		testBinary = filepath.Join(dir, "test")
+		var b []byte
+		if b, err = os.ReadFile("/proc/self/exe"); err == nil {
+			err = errors.Join(os.Chmod(dir, 0o755), os.WriteFile(testBinary, b, 0o755))
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // restoreForEver is what the program does that is killed.
@@ -84,10 +111,10 @@ func killedProgram(t *testing.T, dir string, keep bool, env ...string) string {
 	return strings.TrimSpace(line)
 }
 
-// rerun runs a test again in a child process with the given attributes.
-func rerun(t *testing.T, test string, attr *syscall.SysProcAttr) {
+// rerun runs a test again in a child process with the given attributes, and env
+// added to the environment.
+func rerun(t *testing.T, test string, attr *syscall.SysProcAttr, env ...string) {
 	t.Helper()
-	// The child may not be allowed to look where the test binary lies.
 	dir, err := os.MkdirTemp("", "workspace-test-")
 	if err != nil {
 		t.Fatal(err)
@@ -96,16 +123,8 @@ func rerun(t *testing.T, test string, attr *syscall.SysProcAttr) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(dir, "test")
-	if err := os.WriteFile(bin, data, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(bin, "-test.run=^"+test+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
+	cmd := exec.Command(testBinary, "-test.run=^"+test+"$", "-test.v")
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+dir, "HOME="+dir), env...)
 	cmd.Dir = dir
 	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
