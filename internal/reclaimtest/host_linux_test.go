@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -42,25 +43,30 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	os.Exit(run(m))
+}
+
+// binary is a copy of the test binary where everybody can execute it.
+var binary string
+
+// run makes the copy before any test runs: a child of another test that is being
+// started would have it open for writing, and then it cannot be executed.
+func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "reclaim-")
 	if err == nil {
-		err = os.Chmod(dir, 0o755)
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "host")
+		var b []byte
+		if b, err = os.ReadFile("/proc/self/exe"); err == nil {
+			err = errors.Join(os.Chmod(dir, 0o755), os.WriteFile(binary, b, 0o755))
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
-	binaryDir = dir
-	code := m.Run()
-	if err := os.RemoveAll(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = max(code, 1)
-	}
-	os.Exit(code)
+	return m.Run()
 }
-
-// binaryDir is where everybody can execute files.
-var binaryDir string
 
 // kinds are what sessions run. Each command returns at once, but the last.
 var kinds = []string{

@@ -93,16 +93,6 @@ type program struct {
 	spec hostSpec
 }
 
-// binary is the test binary where everybody can execute it.
-var binary = sync.OnceValues(func() (string, error) {
-	b, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(binaryDir, "host")
-	return path, os.WriteFile(path, b, 0o755)
-})
-
 // start starts a host program and waits until it is ready.
 func start(t *testing.T, u user, spec hostSpec) (*program, error) {
 	t.Helper()
@@ -110,13 +100,7 @@ func start(t *testing.T, u user, spec hostSpec) (*program, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := "/proc/self/exe"
-	if u.uid != os.Getuid() {
-		if path, err = binary(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command(path)
+	cmd := exec.Command(binary)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + u.dir, "HOME=" + u.dir, hostVar + "=" + string(text)}
 	cmd.Dir = "/"
 	p := &program{cmd: cmd, errs: &bytes.Buffer{}, spec: spec}
