@@ -56,7 +56,7 @@ func TestPidsLimitIsATotal(t *testing.T) {
 	if n := a.Usage().Pids; n > 15 {
 		t.Errorf("one group has %d processes, want at most 15", n)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := g.Kill(ctx); err != nil {
 		t.Fatal(err)
@@ -68,21 +68,19 @@ func TestPidsLimitIsATotal(t *testing.T) {
 func TestCPULimitThrottles(t *testing.T) {
 	t.Parallel()
 	r := openRoot(t, CPU)
-	g := newGroup(t, r, "cpu", Limits{CPU: 0.1})
-	cmd, _ := script(t, g, `while :; do :; done`)
+	// Less than one turn of a process, however busy the machine is.
+	g := newGroup(t, r, "cpu", Limits{CPU: 0.02})
 	start := time.Now()
-	// However little of a busy machine it gets, some time it is more than its limit.
-	eventually(t, "throttled five times", func() bool { return g.Usage().Throttled >= 5 })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := g.Kill(ctx); err != nil {
+	cmd, _ := script(t, g, `while :; do :; done`)
+	eventually(t, "it was throttled some times", func() bool { return g.Usage().Throttled >= 5 })
+	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
 	wall := time.Since(start)
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if ratio := float64(used) / float64(wall); ratio > 0.5 {
-		t.Errorf("used %v in %v: %.2f processors, want about 0.1", used, wall, ratio)
+		t.Errorf("used %v in %v: %.2f processors, want about 0.02", used, wall, ratio)
 	}
 }
 
@@ -140,7 +138,7 @@ func startInGroup(t *testing.T, g *Group) {
 			t.Errorf("the process is in %s, want %s", dir, l.dir)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	kill := make(chan error, 1)
 	go func() { kill <- g.Kill(ctx) }()
@@ -195,7 +193,7 @@ func TestKillTakesEverything(t *testing.T) {
 	eventually(t, "all run", func() bool { return sub.Usage().Pids >= 4 })
 	reaped := make(chan error, 1)
 	go func() { reaped <- cmd.Wait() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := g.Kill(ctx); err != nil {
 		t.Error(err)
@@ -269,8 +267,18 @@ func TestLeftoversOfTheDeadOnlyAreSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
-	openRoot(t)    // or another test's, which may be at it just now
-	eventually(t, "the dead program's directory is gone", func() bool { return !exists(dir) })
+	// What a sweep cannot end soon enough is left to the next, and another test's may
+	// be at it just now.
+	eventually(t, "the dead program's directory is gone", func() bool {
+		next, err := Open(Options{})
+		if err == nil {
+			err = next.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return !exists(dir)
+	})
 	eventually(t, "its process is gone", func() bool { return !alive(pid) })
 	if !exists(g.legs[0].dir) {
 		t.Error("a living program's group was swept")

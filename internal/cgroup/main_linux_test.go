@@ -108,7 +108,7 @@ func newGroup(t testing.TB, r interface {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := errors.Join(g.Kill(ctx), g.Remove(ctx)); err != nil {
 			t.Error(err)
@@ -143,12 +143,16 @@ func script(t testing.TB, g *Group, text string) (cmd *exec.Cmd, wait func() (st
 	}
 }
 
+// patience is for what never comes. What does come takes milliseconds, or seconds
+// on a machine that is busy.
+const patience = time.Minute
+
 // eventually waits until cond holds.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for !cond() {
 		select {
 		case <-tick.C:
@@ -169,7 +173,12 @@ func helper(t testing.TB, name string, cred *syscall.Credential) (*exec.Cmd, *bu
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		exe = filepath.Join(dir, "cgroup.test")
 		b, err := os.ReadFile("/proc/self/exe")
-		if err := errors.Join(err, os.Chmod(dir, 0o755), os.WriteFile(exe, b, 0o755)); err != nil {
+		// No child of another test that is being started may have it open for writing:
+		// then it could not be executed.
+		syscall.ForkLock.RLock()
+		err = errors.Join(err, os.Chmod(dir, 0o755), os.WriteFile(exe, b, 0o755))
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
