@@ -166,7 +166,10 @@ func (d *Daemon) Close() error {
 
 // remove removes what a daemon that has ended left.
 func remove(dir string) error {
-	killShims(dir)
+	// What is killed has mounts and control groups until it is gone.
+	for begin := time.Now(); killShims(dir) > 0 && time.Since(begin) < stopTime; {
+		<-time.After(5 * time.Millisecond)
+	}
 	return errors.Join(unmountBelow(dir), removeGroups(groupsOf(dir)), os.RemoveAll(dir))
 }
 
@@ -197,8 +200,9 @@ func sweep() {
 }
 
 // killShims kills what dockerd left of itself: the keepers of its containers, and
-// containerd if dockerd was killed. All of them name their directory.
-func killShims(dir string) {
+// containerd if dockerd was killed. All of them name their directory. It returns
+// how many there were.
+func killShims(dir string) (n int) {
 	cmdlines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is right
 	for _, path := range cmdlines {
 		line, err := os.ReadFile(path)
@@ -208,8 +212,10 @@ func killShims(dir string) {
 		var pid int
 		if _, err := fmt.Sscanf(path, "/proc/%d/", &pid); err == nil && pid != os.Getpid() {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone
+			n++
 		}
 	}
+	return n
 }
 
 // unmountBelow detaches all mounts below dir, the latest first.
