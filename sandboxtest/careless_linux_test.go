@@ -65,7 +65,7 @@ var anyHost = regexp.MustCompile(`^(?:GET|POST) http://([^\r]*):(\d+)/[^:]* HTTP
 // port of loopback, and passes on what it gets byte for byte.
 func careless(c net.Conn) {
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // of a live connection
+	_ = c.SetDeadline(time.Now().Add(tryTime)) // of a live connection
 	r := bufio.NewReader(c)
 	first, err := r.Peek(1)
 	if err != nil {
@@ -93,7 +93,7 @@ func careless(c net.Conn) {
 			begin = regexp.MustCompile(` http://.*:\d+/`).ReplaceAllString(line, " /")
 		}
 	}
-	to, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	to, err := (&net.Dialer{Timeout: tryTime}).DialContext(context.Background(), "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return
 	}

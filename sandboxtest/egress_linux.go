@@ -19,25 +19,26 @@ def proxy():
     return m and (m.group(1), int(m.group(2)))
 def need_proxy():
     if not proxy(): skipped('not tried: there is no proxy')
-def answer(s):
+def answer(s):  # who answers on a busy machine may take its time, who says no more is not waited for
     out = b''
     try:
+        s.settimeout(10)
         while len(out) < 1 << 16:
             b = s.recv(4096)
             if not b: break
             out += b
+            s.settimeout(1)
     except OSError: pass
     return out
 def ask(*sent):  # to the proxy, byte for byte
     with socket.create_connection(proxy(), 5) as s:
-        s.settimeout(1)
         for b in sent: s.sendall(b if isinstance(b, bytes) else b.encode('utf8', 'surrogateescape'))
         return answer(s)
 def said(b):
     return b.split(b'\r\n\r\n')[-1].strip()[:150] or b[:80]
 def socks(host, port, command=1, atyp=3, auth=b'\x05\x01\x00'):
     with socket.create_connection(proxy(), 5) as s:
-        s.settimeout(1); s.sendall(auth)
+        s.settimeout(10); s.sendall(auth)
         if s.recv(2)[1:] != b'\x00': stopped('the proxy wants to know who asks')
         h = (host if isinstance(host, bytes) else host.encode('utf8', 'surrogateescape'))[-255:]
         s.sendall(bytes([5, command, 0, atyp]) + (bytes([len(h)]) if atyp == 3 else b'') + h + struct.pack('>H', port))

@@ -22,9 +22,9 @@ func serveHeard(ln net.Listener) {
 			defer c.Close()
 			var all []byte
 			for b := make([]byte, 4096); len(all) < 1<<16; {
-				wait := 5 * time.Second // for the first bytes
-				if len(all) > 0 {
-					wait = 100 * time.Millisecond
+				wait := 10 * time.Second // for a request, which may come in pieces
+				if bytes.Contains(all, []byte("\r\n\r\n")) {
+					wait = 100 * time.Millisecond // for more
 				}
 				_ = c.SetReadDeadline(time.Now().Add(wait)) // of a live connection
 				n, err := c.Read(b)

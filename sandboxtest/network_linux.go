@@ -7,15 +7,15 @@ import "fmt"
 func networkEscapes() []Escape {
 	es := []Escape{
 		{Name: "network/loopback", Tries: "connect to a server on the host's 127.0.0.1", Seen: seenSecret,
-			code: `s = socket.create_connection(('127.0.0.1', F['tcp4']), 2); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
+			code: `s = socket.create_connection(('127.0.0.1', F['tcp4']), 10); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
 		{Name: "network/loopback-ipv6", Tries: "connect to a server on the host's ::1", Seen: seenSecret,
 			code: `
 if not F['tcp6']: skipped('the host has no ::1')
-s = socket.create_connection(('::1', F['tcp6']), 2); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
+s = socket.create_connection(('::1', F['tcp6']), 10); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
 		{Name: "network/loopback-mapped", Tries: "connect to the host's loopback as ::ffff:127.0.0.1", Seen: seenSecret,
-			code: `s = socket.socket(socket.AF_INET6); s.settimeout(2); s.connect(('::ffff:127.0.0.1', F['tcp4'])); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
+			code: `s = socket.socket(socket.AF_INET6); s.settimeout(10); s.connect(('::ffff:127.0.0.1', F['tcp4'])); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
 		{Name: "network/any-address", Tries: "connect to the host's server as 0.0.0.0", Seen: seenSecret,
-			code: `s = socket.create_connection(('0.0.0.0', F['tcp4']), 2); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
+			code: `s = socket.create_connection(('0.0.0.0', F['tcp4']), 10); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
 		{Name: "network/host-addresses", Tries: "connect to a server on all of the host's addresses", Seen: seenSecret,
 			code: `
 if not F['addrs']: skipped('the host has no address but loopback')
@@ -25,18 +25,18 @@ for a in F['addrs']:
     except OSError as e: errors.add(e.strerror or str(e))
 stopped(sorted(errors))`},
 		{Name: "network/udp", Tries: "ask a UDP server on the host's loopback", Seen: seenSecret,
-			code: `s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.5); s.connect(('127.0.0.1', F['udp'])); s.send(b'x'); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
+			code: `s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10); s.connect(('127.0.0.1', F['udp'])); s.send(b'x'); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
 		{Name: "network/abstract-socket", Tries: "connect to an abstract Unix socket of the host", Seen: seenSecret,
-			code: `s = socket.socket(socket.AF_UNIX); s.settimeout(2); s.connect('\0' + F['abstract']); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
+			code: `s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect('\0' + F['abstract']); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
 		{Name: "network/abstract-names", Tries: "read the names of the host's Unix sockets", Seen: "the suite's is among them",
 			code: `
 b = read('/proc/self/net/unix')
 if F['abstract'].encode() in b: escaped('it is')
 stopped('%d sockets, none of the host' % max(0, len(b.splitlines()) - 1))`},
 		{Name: "network/unix-socket", Tries: "connect to a Unix socket of the host by its path", Seen: seenSecret,
-			code: `s = socket.socket(socket.AF_UNIX); s.settimeout(2); s.connect(F['socket']); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
+			code: `s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(F['socket']); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
 		{Name: "network/unix-socket-link", Tries: "connect to a Unix socket of the host through a link", Seen: seenSecret,
-			code: `os.symlink(F['socket'], 'sock-' + F['case']); s = socket.socket(socket.AF_UNIX); s.settimeout(2); s.connect('sock-' + F['case']); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
+			code: `os.symlink(F['socket'], 'sock-' + F['case']); s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect('sock-' + F['case']); found(s.recv(200), 'the server'); stopped('somebody else answered')`},
 		{Name: "network/dns", Tries: "resolve a name by the servers that /etc/resolv.conf names", Seen: "it resolves",
 			code: `
 try: escaped(socket.getaddrinfo('example.com', 80)[0][4])

@@ -154,7 +154,7 @@ for _ in range(40):
         if os.fork() == 0: os._exit(0)
         os._exit(0)
     os.waitpid(pid, 0)
-for _ in range(200):
+for _ in range(2000):
     left = 0
     for p in glob.glob('/proc/[0-9]*/stat'):
         try: f = read(p).decode().rsplit(')', 1)[1].split()
@@ -162,7 +162,7 @@ for _ in range(200):
         left += f[0] == 'Z' and f[1] in ('1', str(os.getpid()))
     if not left: stopped('somebody waited for all of them')
     time.sleep(0.01)
-escaped('%d zombies after two seconds' % left)`},
+escaped('%d zombies after 20 seconds' % left)`},
 		{Name: "resources/core-dumps", Tries: "leave a core dump", Seen: "the limit of its size is more than a byte",
 			code: `
 soft, hard = resource.getrlimit(resource.RLIMIT_CORE)

@@ -284,26 +284,20 @@ func (w *world) self() (err error) {
 
 // victim is a process to be hurt.
 type victim struct {
-	pid  int
-	done chan struct{} // closed when it has ended
-	stop func()
+	pid int
+	// answers has it say something; the error is that of a process that is gone.
+	answers func() error
+	stop    func()
 }
 
-// gone tells whether it has ended. A signal that was just sent may not have been
-// heard yet.
-func (v *victim) gone() bool {
-	select {
-	case <-v.done:
-		return true
-	case <-time.After(50 * time.Millisecond):
-		return false
-	}
-}
+// gone tells whether it has ended. It is asked, for a signal that was just sent
+// comes before whatever it does next, however long that takes on a busy machine.
+func (v *victim) gone() bool { return v.answers() != nil }
 
 // newVictim starts a process with secrets in its arguments and environment. It
 // ends with the suite at the latest, whose end closes its input.
 func (w *world) newVictim() (*victim, error) {
-	cmd := exec.Command("/bin/sh", "-c", "cd "+w.facts.Dir+"; echo; read x", w.facts.Mark, w.secret("argument"))
+	cmd := exec.Command("/bin/sh", "-c", "cd "+w.facts.Dir+"; echo; while read x; do echo; done", w.facts.Mark, w.secret("argument"))
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "SECRET=" + w.secret("environment")}
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	in, err := cmd.StdinPipe()
@@ -317,18 +311,24 @@ func (w *world) newVictim() (*victim, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	v := &victim{pid: cmd.Process.Pid, done: make(chan struct{})}
-	_, err = bufio.NewReader(out).ReadByte() // it is there
-	go func() {
-		_ = cmd.Wait() // however it ended
-		close(v.done)
-	}()
+	v := &victim{pid: cmd.Process.Pid}
+	said := bufio.NewReader(out)
+	v.answers = func() error {
+		if _, err := io.WriteString(in, "\n"); err != nil {
+			return err
+		}
+		if d, ok := out.(interface{ SetReadDeadline(time.Time) error }); ok {
+			_ = d.SetReadDeadline(time.Now().Add(tryTime)) // it may have been stopped
+		}
+		_, err := said.ReadByte()
+		return err
+	}
 	v.stop = func() {
 		in.Close()
 		_ = cmd.Process.Kill() // it may have ended
-		<-v.done
+		_ = cmd.Wait()         // however it ended
 	}
-	if err != nil {
+	if _, err = said.ReadByte(); err != nil { // it is there
 		v.stop()
 		return nil, fmt.Errorf("sandboxtest: a process to be hurt: %w", err)
 	}
