@@ -145,6 +145,12 @@ func open(ctx context.Context, o Options, d Driver) (_ *Host, err error) {
 			return nil, err
 		}
 	}
+	confined := !d.Traits().Unconfined
+	if confined {
+		if err := checkDataDir(h.dataDir); err != nil {
+			return nil, err
+		}
+	}
 	if h.spaces, err = namespaces(); err != nil {
 		return nil, fmt.Errorf("jail: %w", err)
 	}
@@ -155,11 +161,7 @@ func open(ctx context.Context, o Options, d Driver) (_ *Host, err error) {
 	if h.self, err = sealedSelf(); err != nil {
 		return nil, fmt.Errorf("jail: copy of the program: %w", err)
 	}
-	confined := !d.Traits().Unconfined
 	if confined {
-		if err := checkDataDir(h.dataDir); err != nil {
-			return nil, err
-		}
 		if err := h.prepare(); err != nil {
 			return nil, err
 		}
