@@ -15,8 +15,9 @@ import (
 )
 
 // closeTime bounds [Jail.Close]; a jail is gone in milliseconds unless a process
-// hangs in the kernel.
-const closeTime = 10 * time.Second
+// hangs in the kernel. Under level none, where the first process has to find and
+// kill all that it started, that takes seconds on a busy machine.
+const closeTime = 30 * time.Second
 
 // Jail is one session's set of namespaces with its first process. Its methods
 // may be called concurrently.
