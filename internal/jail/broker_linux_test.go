@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
 )
@@ -25,7 +24,7 @@ func TestJailsOutliveTheirBroker(t *testing.T) {
 		t.Fatalf("kill the broker, process %d: %v", first, err)
 	}
 	// Until its socket is closed it may take one more request, and not answer it.
-	eventually(t, 10*time.Second, "the broker's end", func() bool {
+	eventually(t, "the broker's end", func() bool {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", first))
 		return err != nil || bytes.Contains(b, []byte(") Z "))
 	})
@@ -72,20 +71,21 @@ func TestBrokersKeepNothing(t *testing.T) {
 		}
 		return j.Close()
 	}
-	if err := once(); err != nil { // the runtime has opened what it needs
-		t.Fatal(err)
+	// It closes them after it has answered, so that the fewest count; and the runtime
+	// opens what it needs with the first.
+	fewest := math.MaxInt
+	for range 4 {
+		if err := once(); err != nil {
+			t.Fatal(err)
+		}
+		fewest = min(fewest, len(files()))
 	}
-	before := files()
-	for range 5 {
+	for range 10 {
 		if err := once(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var after []string
-	eventually(t, 10*time.Second, "the broker without a jail's descriptors", func() bool {
-		after = files()
-		return slices.Equal(before, after)
-	})
+	eventually(t, "the broker without a jail's descriptors", func() bool { return len(files()) <= fewest })
 	if err := closed(); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,35 @@ func TestMain(m *testing.M) {
 		helpers[name]()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(runAll(m))
+}
+
+// testBinary is the test binary where every user can execute it.
+var testBinary string
+
+// runAll copies the binary for others, if this is root, before any test runs: a
+// child of another test that is being started would have the copy open for writing,
+// and then it cannot be executed.
+func runAll(m *testing.M) int {
+	if os.Getuid() != 0 { // then it is that copy
+		var err error
+		if testBinary, err = os.Executable(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "jail-test-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		testBinary = filepath.Join(dir, "jail.test")
+		err = errors.Join(os.Chmod(dir, 0o755), copyFile(testBinary, "/proc/self/exe", 0o755))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // levels are the ones that most tests run under.
@@ -152,21 +180,22 @@ func eachConfinedInTurn(t *testing.T, f func(t *testing.T, h *jail.Host)) {
 	}
 }
 
-// TestUnprivileged runs the whole suite again as an ordinary user.
+// TestUnprivileged runs the suite again as an ordinary user, as a short run.
 func TestUnprivileged(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("already unprivileged: the tests around this one are the suite")
 	}
+	t.Parallel()
 	dir := t.TempDir()
-	exe := filepath.Join(dir, "jail.test")
-	if err := copyFile(exe, "/proc/self/exe", 0o755); err != nil {
-		t.Fatal(err)
-	}
 	tmp := filepath.Join(dir, "tmp")
 	if err := errors.Join(os.Mkdir(tmp, 0o700), os.Chown(tmp, 65534, 65534), openWay(dir)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.timeout=90s", "-test.short", fmt.Sprintf("-test.v=%v", testing.Verbose()))
+	args := []string{"-test.short", fmt.Sprintf("-test.v=%v", testing.Verbose())}
+	if end, ok := t.Deadline(); ok { // so that it tells where it hangs
+		args = append(args, fmt.Sprintf("-test.timeout=%v", max(time.Until(end)-5*time.Second, time.Second)))
+	}
+	cmd := exec.CommandContext(t.Context(), testBinary, args...)
 	cmd.Dir = tmp
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "HOME=" + tmp}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -175,6 +204,15 @@ func TestUnprivileged(t *testing.T) {
 		t.Errorf("as uid 65534: %v\n%s", err, out)
 	} else if testing.Verbose() {
 		t.Logf("as uid 65534:\n%s", out)
+	}
+}
+
+// anyUser skips, in a short run, what is the same whoever runs it: what the first
+// process does, and what the host does with pipes.
+func anyUser(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("in a long run only: it is the same for every user")
 	}
 }
 
@@ -235,16 +273,20 @@ func check(err error) {
 	}
 }
 
-// eventually waits until cond holds, looking again and again up to limit.
-func eventually(t testing.TB, limit time.Duration, what string, cond func() bool) {
+// patience is for what never comes. What does come takes milliseconds, or seconds
+// on a machine that is busy.
+const patience = time.Minute
+
+// eventually waits until cond holds, looking again and again.
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(limit)
+	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {
 		select {
 		case <-deadline:
-			t.Fatalf("after %v still not: %s", limit, what)
+			t.Fatalf("after %v still not: %s", patience, what)
 		case <-tick.C:
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
 )
@@ -48,7 +47,7 @@ s.serve_forever()`}
 	}
 }
 
-const askInside = `curl --noproxy '*' -sS -m 5 http://127.0.0.1:8080; echo " $?"`
+const askInside = `curl --noproxy '*' -sS -m 60 http://127.0.0.1:8080; echo " $?"`
 
 func TestJailsOfAWorkerShareItsNetwork(t *testing.T) {
 	eachConfined(t, testJailsOfAWorkerShareItsNetwork)
@@ -122,7 +121,7 @@ func networks(t *testing.T) map[string]bool {
 // gives their numbers to others', which other tests and programs make.
 func networksEnd(t *testing.T, names []string) {
 	t.Helper()
-	eventually(t, 5*time.Second, "no network namespace is left", func() bool {
+	eventually(t, "no network namespace is left", func() bool {
 		now := networks(t)
 		names = slices.DeleteFunc(names, func(name string) bool { return !now[name] })
 		return len(names) == 0
@@ -145,7 +144,7 @@ func testANetworkIsTheWorkersAndNobodyElses(t *testing.T, h *jail.Host) {
 		t.Errorf("%s is not among %v", first, networks(t))
 	}
 	// Nothing inside has a right over it, and it has a loopback only.
-	got := sh(t, a, `unshare -n true 2>/dev/null; echo $?; ip link set lo down 2>/dev/null || echo no; tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; ls /sys 2>/dev/null; curl -s -m 2 http://127.0.0.1:1; echo $?`)
+	got := sh(t, a, `unshare -n true 2>/dev/null; echo $?; ip link set lo down 2>/dev/null || echo no; tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; ls /sys 2>/dev/null; curl -s -m 60 http://127.0.0.1:1; echo $?`)
 	if got != "1\nno\nlo\n7\n" {
 		t.Errorf("inside: %q", got)
 	}
@@ -155,11 +154,15 @@ func testANetworkIsTheWorkersAndNobodyElses(t *testing.T, h *jail.Host) {
 	networksEnd(t, []string{first})
 }
 
-func TestFiftyWorkersAtOnce(t *testing.T) { eachConfinedInTurn(t, testFiftyWorkersAtOnce) }
+func TestManyWorkersAtOnce(t *testing.T) { eachConfinedInTurn(t, testManyWorkersAtOnce) }
 
-func testFiftyWorkersAtOnce(t *testing.T, h *jail.Host) {
+func testManyWorkersAtOnce(t *testing.T, h *jail.Host) {
+	workers := 24
+	if testing.Short() {
+		workers = 10
+	}
 	fds := count(t, "/proc/self/fd")
-	policies := make([]jail.Policy, 50)
+	policies := make([]jail.Policy, workers)
 	for i := range policies {
 		policies[i] = policy(t, h)
 		policies[i].Proxy = greeter(make(chan error, 1))
@@ -206,9 +209,7 @@ func testFiftyWorkersAtOnce(t *testing.T, h *jail.Host) {
 	}
 	wg.Wait()
 	networksEnd(t, slices.Collect(maps.Keys(names)))
-	if n := count(t, "/proc/self/fd"); n > fds {
-		t.Errorf("%d descriptors are left, want %d", n, fds)
-	}
+	eventually(t, "no descriptor is left", func() bool { return count(t, "/proc/self/fd") <= fds })
 }
 
 func TestAPrivateNetworkHasItsOwnProxy(t *testing.T) {
@@ -222,7 +223,7 @@ func testAPrivateNetworkHasItsOwnProxy(t *testing.T, h *jail.Host) {
 	narrow := p
 	narrow.PrivateNet, narrow.Proxy = true, nil
 	none := newJailOf(t, h, narrow)
-	const ask = "curl -sS -m 5 -x http://127.0.0.1:3128 http://example.com/; echo \" $?\""
+	const ask = "curl -sS -m 60 -x http://127.0.0.1:3128 http://example.com/; echo \" $?\""
 	if got := sh(t, wide, ask); got != "you asked for http://example.com/ 0\n" {
 		t.Errorf("the wide one: %q", got)
 	}
@@ -259,7 +260,7 @@ func testListenIsOnTheJailsLoopback(t *testing.T, h *jail.Host) {
 	}
 	for _, c := range []jail.Cmd{{}, {NestedUserNS: true}} {
 		for _, addr := range addrs {
-			c.Path, c.Args = "curl", []string{"-sS", "-m", "5", "-x", "http://" + addr, "http://example.com/"}
+			c.Path, c.Args = "curl", []string{"-sS", "-m", "60", "-x", "http://" + addr, "http://example.com/"}
 			if out, err := run(t, j, c); err != nil || out != "you asked for http://example.com/" {
 				t.Errorf("through %s: %q, %v", addr, out, err)
 			}

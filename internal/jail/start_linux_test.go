@@ -108,6 +108,7 @@ func TestTTY(t *testing.T) {
 }
 
 func TestExitStatus(t *testing.T) {
+	anyUser(t)
 	tests := []struct {
 		script string
 		want   error

@@ -1,6 +1,7 @@
 package jail_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -137,6 +138,9 @@ func testNoDescriptorOfTheHostPasses(t *testing.T, h *jail.Host) {
 	}
 	for _, e := range entries {
 		target, err := os.Readlink(filepath.Join(dir, e.Name()))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it was the last program's and is being closed
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,6 +266,7 @@ func TestReadOnlyPaths(t *testing.T) {
 }
 
 func TestDataDirThatJailsSee(t *testing.T) {
+	anyUser(t)
 	t.Parallel()
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink("/usr/share", link); err != nil {
