@@ -216,11 +216,21 @@ func killed(t *testing.T, u user, level, site string) {
 	if n := len(directories(data)); n < spec.Sessions {
 		t.Errorf("%d directories were left, want at least %d: where are they?", n, spec.Sessions)
 	}
-	next := mustStart(t, u, hostSpec{Level: level, DataDir: data, Site: site})
-	wantGone(t, "directories", func() []string { return directories(data) })
+	swept(t, u, hostSpec{Level: level, DataDir: data, Site: site})
 	// Any program of this machine may be at it.
 	wantGone(t, "control groups", func() []string { return groupsOf(p.cmd.Process.Pid) })
-	next.end(t)
+}
+
+// swept runs a program until it has removed what those before it left, which it
+// does in the background, and nothing comes of it itself.
+func swept(t *testing.T, u user, spec hostSpec) {
+	t.Helper()
+	p := mustStart(t, u, spec)
+	wantGone(t, "directories", func() []string { return directories(spec.DataDir) })
+	p.end(t)
+	if left := directories(spec.DataDir); len(left) > 0 {
+		t.Errorf("after the next program there is %q", left)
+	}
 }
 
 func TestAStoppedProgramThatIsKilled(t *testing.T) {
@@ -244,10 +254,7 @@ func TestAStoppedProgramThatIsKilled(t *testing.T) {
 	}
 	p.kill(t)
 	wantGone(t, "processes, mounts and namespaces", tr.alive)
-	mustStart(t, u, hostSpec{Level: "bwrap", DataDir: data, Site: spec.Site}).end(t)
-	if left := directories(data); len(left) > 0 {
-		t.Errorf("after the next program there is %q", left)
-	}
+	swept(t, u, hostSpec{Level: "bwrap", DataDir: data, Site: spec.Site})
 }
 
 func TestATerminatedProgramLeavesNothing(t *testing.T) {
@@ -285,11 +292,7 @@ func TestAProgramKilledInTheMiddle(t *testing.T) {
 				p.kill(t)
 				wantGone(t, "processes, mounts and namespaces", tr.alive)
 			}
-			mustStart(t, u, hostSpec{Level: "bwrap", DataDir: data, Site: site}).end(t)
-			mustStart(t, u, hostSpec{Level: "bwrap", DataDir: data, Site: site}).end(t)
-			if left := directories(data); len(left) > 0 {
-				t.Errorf("after the next programs there is %q", left)
-			}
+			swept(t, u, hostSpec{Level: "bwrap", DataDir: data, Site: site})
 		})
 	}
 }
@@ -308,6 +311,10 @@ func TestTwoProgramsLeaveEachOtherAlone(t *testing.T) {
 			third := mustStart(t, u, spec) // sweeps what the first left
 			two.check(t, "while a third sweeps")
 			third.check(t, "the third itself")
+			wantGone(t, "what the first left", func() []string {
+				trash, _ := filepath.Glob(filepath.Join(data, "trash", "*"))
+				return trash
+			})
 			third.end(t)
 			two.check(t, "after the third ended")
 			two.end(t)
@@ -342,10 +349,7 @@ func TestProgramsThatComeAndGo(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	mustStart(t, u, hostSpec{Level: "bwrap", DataDir: data, Site: site}).end(t)
-	if left := directories(data); len(left) > 0 {
-		t.Errorf("after all have ended there is %q", left)
-	}
+	swept(t, u, hostSpec{Level: "bwrap", DataDir: data, Site: site})
 }
 
 func TestATemporaryDataDirectoryGoesToo(t *testing.T) {
