@@ -27,8 +27,9 @@ const (
 	// sockFD is where the socket to the host program is inherited.
 	sockFD = 3
 	// helloTime bounds the wait for the host program's first message, and the
-	// host's for the answer where its caller gives no sooner deadline.
-	helloTime = 10 * time.Second
+	// host's for the answer where its caller gives no sooner deadline. The start of
+	// another kernel is part of that.
+	helloTime = 30 * time.Second
 )
 
 // exePath is what is executed for a first process: descriptor 4, the sealed copy

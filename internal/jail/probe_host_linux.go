@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// probeTime bounds a probe, whatever the caller's patience.
-const probeTime = 10 * time.Second
+// probeTime bounds a probe, whatever the caller's patience. It takes half a second,
+// but with a container engine on a busy machine more than ten.
+const probeTime = 30 * time.Second
 
 // probe runs a jail that tries what must not be possible.
 func (h *Host) probe(ctx context.Context) (err error) {
