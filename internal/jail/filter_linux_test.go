@@ -280,7 +280,7 @@ w.on("message", () => {
 	},
 	{
 		name:   "bash job control",
-		script: `set -m; sleep 1000 & sleep 1000 & kill -STOP %1; kill -CONT %1; kill %1 %2; wait %1; test $? = 143 && wait %2; test $? = 143 && (exec 3<>/dev/null; echo x | cat | grep -q x) && trap 'echo done' EXIT`,
+		script: `set -m; sleep 1000 & sleep 1000 & kill -STOP %1; kill -CONT %1; kill %1 %2; wait %1; test $? = 143 && wait && (exec 3<>/dev/null; echo x | cat | grep -q x) && trap 'echo done' EXIT`,
 	},
 	{
 		name:   "sort with threads",
