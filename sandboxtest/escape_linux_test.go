@@ -41,7 +41,7 @@ func TestKnownHolesAreThere(t *testing.T) {
 		}
 		for _, r := range results {
 			t.Logf("%s: %s: %s", level, r.Escape.Name, r.Detail)
-			if r.Outcome != sandboxtest.Escaped {
+			if r.Outcome != sandboxtest.Escaped && r.Outcome != sandboxtest.Skipped {
 				t.Errorf("%s: %s: %s (%s), want it to escape still: %s", level, r.Escape.Name, r.Outcome, r.Detail, r.Escape.Known)
 			}
 		}

@@ -34,7 +34,16 @@ def found(data, where):  # a secret of the suite's in data is an escape
 def read(path, limit=1 << 20):
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
-        return os.read(fd, limit)
+        data = os.read(fd, limit)
+        while data and len(data) < limit:  # a file of /proc gives a part at a time
+            try:
+                more = os.read(fd, limit - len(data))
+            except OSError:
+                break
+            if not more:
+                break
+            data += more
+        return data
     finally:
         os.close(fd)
 
