@@ -166,6 +166,16 @@ func (b *bash) reports() {
 	}
 }
 
+// unheard tells whether there are reports that nobody has looked at yet.
+func (b *bash) unheard() bool {
+	n := 0
+	err := control(b.out, func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.TIOCINQ)
+		return err
+	})
+	return err == nil && n > 0 || len(b.tokens) > 0
+}
+
 // send writes to the command and tick pipes. It may block until bash reads.
 func (b *bash) send(in, tick string) error {
 	if tick != "" {

@@ -56,7 +56,7 @@ const (
 	beginLimit  = 2 * time.Second       // for a command to begin
 	settleLimit = 3 * time.Second       // for bash to run an empty command
 	hearsay     = 50 * time.Millisecond // for a report to overtake the prompt that follows it
-	healLimit   = 3 * time.Second       // the same to come after a healing, with 40 others for each processor
+	healLimit   = 10 * time.Second      // the same to come after a healing, with 50 such shells starting at once
 )
 
 func (r *run) do(ctx context.Context) error {
@@ -231,6 +231,10 @@ func (r *run) attempt(ctx context.Context) error {
 		case <-doubt.C:
 			// The prompt after this call was printed, so the call is over, but
 			// bash did not report.
+			if b.unheard() {
+				doubt.Reset(hearsay) // it did, and this program is late
+				continue
+			}
 			if healed {
 				return r.broken()
 			}
