@@ -39,11 +39,13 @@ type downloads struct {
 
 type download struct {
 	Download
-	guid string
+	guid   string
+	hidden bool // the browser did not tell of it
 }
 
 const (
 	maxDownload  = 256 << 20 // bytes of one
+	maxTogether  = 1 << 30   // bytes of all of a session, whatever became of them
 	maxDownloads = 200       // of a session
 )
 
@@ -101,7 +103,7 @@ func (d *downloads) progress(s *session, e browser.EventDownloadProgress) bool {
 		}
 		have.Size = e.ReceivedBytes
 		switch {
-		case e.State == browser.DownloadProgressStateCompleted:
+		case e.State == browser.DownloadProgressStateCompleted && e.ReceivedBytes <= maxDownload && d.together() <= maxTogether:
 			have.State = "copying"
 			// One after the other, so that names are given in their order.
 			before, done := d.last, make(chan struct{})
@@ -117,7 +119,10 @@ func (d *downloads) progress(s *session, e browser.EventDownloadProgress) bool {
 			have.State = "cancelled"
 		case e.ReceivedBytes > maxDownload || e.TotalBytes > maxDownload:
 			have.State, have.Error = "failed", "larger than "+strconv.Itoa(maxDownload>>20)+" MiB"
-			s.spawn(func() { s.cancelDownload(e.GUID) })
+			s.spawn(func() { s.dropDownload(s.base, e.GUID) })
+		case d.together() > maxTogether:
+			have.State, have.Error = "failed", "the session's downloads are larger than "+strconv.Itoa(maxTogether>>20)+" MiB together; go on in a new session"
+			s.spawn(func() { s.dropDownload(s.base, e.GUID) })
 		default:
 			return true
 		}
@@ -125,6 +130,14 @@ func (d *downloads) progress(s *session, e browser.EventDownloadProgress) bool {
 		return true
 	}
 	return false
+}
+
+// together is how much was downloaded. d.mu is held.
+func (d *downloads) together() (sum float64) {
+	for _, have := range d.all {
+		sum += have.Size
+	}
+	return sum
 }
 
 func (s *session) cancelDownload(guid string) {
@@ -182,7 +195,11 @@ func (s *session) copyOut(ctx context.Context, files *sandbox.Files, from, to st
 	if err := s.inJail(ctx, nil, w, "/bin/cat", "--", from); err != nil {
 		return sandbox.FileInfo{}, err
 	}
-	return w.Commit()
+	info, err := w.Commit()
+	if err != nil {
+		return info, err
+	}
+	return info, s.inJail(ctx, nil, nil, "/bin/rm", "-f", "--", from)
 }
 
 // inJail runs a program in the browser's jail, beside it.
@@ -210,7 +227,7 @@ func (s *session) removeFiles(ctx context.Context) error {
 	dir, used := s.downloads.dir, len(s.downloads.all) > 0 || s.uploads > 0
 	s.downloads.mu.Unlock()
 	// Of a download whose frame or window is gone at once the browser tells nothing.
-	if !used && len(s.knownOrigins()) == 0 || !s.hasFiles() {
+	if !used && !s.wentAway.Load() || !s.hasFiles() {
 		return nil
 	}
 	if s.own {

@@ -23,6 +23,7 @@ func (t *tab) event(msg *cdproto.Message) { t.on(t.link, msg) }
 // on handles what a target of the page tells. It runs on the connection's
 // reader, so it must not wait for an answer.
 func (t *tab) on(l *link, msg *cdproto.Message) {
+	t.s.heard.Add(1)
 	domain, size := msg.Method.Domain(), len(msg.Params)
 	if msg.Error != nil { // it was too long to be read
 		size = maxEventMessage + 1
@@ -204,6 +205,9 @@ func (t *tab) navigated(l *link, to *cdp.Frame) {
 	f.reached = map[string]bool{}
 	if to.ID != t.main {
 		return
+	}
+	if to.URL != "about:blank" && to.URL != "" {
+		t.s.wentAway.Store(true)
 	}
 	t.crashed, t.pendingNav, t.dialogRun = false, 0, 0
 	if t.muted {

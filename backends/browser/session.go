@@ -44,6 +44,8 @@ type session struct {
 	network   ring[NetworkEntry]
 	dialogs   dialogs
 	routes    routes
+	wentAway  atomic.Bool  // from the blank page, at least once
+	heard     atomic.Int64 // events of pages
 	files     atomic.Int64 // written by keep, numbered so that their names differ
 	clip      clipboard    // of the calls that act, which come one at a time
 	uploads   int          // directories made for them; guarded by downloads.mu
@@ -111,6 +113,9 @@ func (s *session) open(ctx context.Context) (err error) {
 		if err := s.restore(ctx, s.cfg.StorageState); err != nil {
 			return err
 		}
+	}
+	if s.hasFiles() {
+		s.spawn(s.watchDownloads)
 	}
 	t, err := s.newTab(ctx)
 	if err == nil {
