@@ -81,30 +81,7 @@ var forbidden = [...]string{"/proc", "/sys", "/dev", "/run", "/var/run", "/var/s
 // private are the names below a home that hold secrets.
 var private = [...]string{".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".netrc", ".mozilla", ".password-store"}
 
-// checkReadOnly refuses a path that jails must never see, as a [ReadOnlyError]. data
-// is the program's data directory, or "".
-func checkReadOnly(path, data string) error {
-	err := func() error {
-		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-			return errors.New("want an absolute path in its shortest form")
-		}
-		real, err := filepath.EvalSymlinks(path)
-		if err != nil {
-			return err
-		}
-		for _, p := range []string{path, real} {
-			if err := checkPath(p, data); err != nil {
-				return err
-			}
-		}
-		return checkSockets(real)
-	}()
-	if err != nil {
-		return &ReadOnlyError{Path: path, Err: err}
-	}
-	return nil
-}
-
+// checkPath refuses a path that jails must never see, whatever is there.
 func checkPath(p, data string) error {
 	if p == "/" {
 		return errors.New("is the whole host")
@@ -167,30 +144,6 @@ func checkDataDir(data string) error {
 // below tells whether path lies below dir.
 func below(path, dir string) bool {
 	return path != dir && strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
-}
-
-// maxWalk bounds the search for sockets in a configured tree.
-const maxWalk = 200_000
-
-// checkSockets refuses a tree that holds sockets, which answer below a read-only
-// mount too.
-func checkSockets(root string) error {
-	n := 0
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			if path == root {
-				return err
-			}
-			return nil // what we may not read, a worker may not either
-		}
-		if d.Type()&fs.ModeSocket != 0 {
-			return fmt.Errorf("holds the socket %q, which would answer to jails", path)
-		}
-		if n++; n > maxWalk {
-			return fs.SkipAll
-		}
-		return nil
-	})
 }
 
 // insideTaken lists the inside paths that belong to the jail itself.
