@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// loopback4 is where this program listens in networks of jails. Read only.
+var loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
 // Dial connects over TCP to addr, an address of loopback, on the loopback that the
 // jails of the identity share: what listens there was started by one of them. It
 // is for a proxy outside that serves the worker; a jail with PrivateNet has another
@@ -28,7 +31,7 @@ func (id *Identity) Dial(ctx context.Context, addr netip.AddrPort) (net.Conn, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	sock, err := id.net.socket(addr.Addr())
+	sock, err := id.net.socket(addr)
 	if err == nil {
 		defer sock.Close()
 		var conn net.Conn
@@ -42,15 +45,15 @@ func (id *Identity) Dial(ctx context.Context, addr netip.AddrPort) (net.Conn, er
 // socket makes a TCP socket in the namespace that the jails share. They are made
 // one at a time, so that a worker that has many made takes one thread of this
 // program's, or child of the broker's, and not many.
-func (w *workerNet) socket(addr netip.Addr) (*os.File, error) {
+func (w *workerNet) socket(addr netip.AddrPort) (*os.File, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := w.shared
-	if n == nil {
+	if n == nil || addr.Addr().Unmap() == loopback4 && n.mine[addr.Port()] {
 		return nil, unix.ECONNREFUSED
 	}
 	family := unix.AF_INET
-	if addr.Is6() {
+	if addr.Addr().Is6() {
 		family = unix.AF_INET6
 	}
 	r, err := netTask{user: n.user, net: n.ns, family: family}.run(n.by)

@@ -180,3 +180,45 @@ func testManyDialAtOnce(t *testing.T, h *jail.Host) {
 		t.Errorf("Dial without a jail = %v, want an error that names %v", err, addr)
 	}
 }
+
+// A proxy that led to itself would be a chain of as many as a program asks for.
+func TestDialDoesNotLeadBackToThisProgram(t *testing.T) {
+	eachConfined(t, testDialDoesNotLeadBackToThisProgram)
+}
+
+func testDialDoesNotLeadBackToThisProgram(t *testing.T, h *jail.Host) {
+	p := policy(t, h)
+	p.Proxy = func(net.Listener) {}
+	j := newJailOf(t, h, p)
+	ln, at, err := j.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := netip.MustParseAddrPort(at)
+	mapped := netip.AddrPortFrom(netip.AddrFrom16(addr.Addr().As16()), addr.Port())
+	for _, a := range []netip.AddrPort{addr, mapped, netip.MustParseAddrPort(jail.ProxyAddr)} {
+		if conn, err := p.Identity.Dial(t.Context(), a); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("Dial(%v) = %v, %v, want connection refused", a, conn, err)
+		}
+	}
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Who listens there later is a program of the worker's.
+	_, err = j.Start(t.Context(), jail.Cmd{Path: "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := sh(t, j, fmt.Sprintf(`python3 -c '
+import os, socket
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", %d)); s.listen()
+if os.fork(): print("ready", flush=True); os._exit(0)
+os.close(1); os.close(2)
+c, _ = s.accept(); c.sendall(b"mine")'`, addr.Port()))
+	if got != "ready\n" {
+		t.Fatalf("the server says %q", got)
+	}
+	if got, err := greeted(t.Context(), p.Identity, addr); got != "mine" {
+		t.Errorf("at the port that was given back: %q, %v", got, err)
+	}
+}

@@ -25,7 +25,8 @@ type network struct {
 	by    *starter
 
 	of    *workerNet
-	jails int // guarded by of.mu
+	jails int             // guarded by of.mu
+	mine  map[uint16]bool // the ports of 127.0.0.1 where this program listens; guarded by of.mu
 }
 
 // workerNet is the network that a worker's jails share. It is there while there
@@ -82,7 +83,10 @@ func (h *Host) enter(p *Policy) (*network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jail: network namespace: %w", err)
 	}
-	n.of, n.jails = w, 1
+	n.of, n.jails, n.mine = w, 1, map[uint16]bool{}
+	if p.Proxy != nil {
+		n.mine[proxyPort] = true
+	}
 	n.proxy.start(p.Proxy)
 	if !p.PrivateNet {
 		w.shared = n
@@ -174,8 +178,22 @@ func (l *listener) Close() error {
 	l.j.mu.Lock()
 	delete(l.j.more, l)
 	l.j.mu.Unlock()
-	l.once.Do(func() { l.err = l.Listener.Close() })
+	l.once.Do(func() {
+		l.j.net.listens(l.Listener, false) // before another can have the port
+		l.err = l.Listener.Close()
+	})
 	return l.err
+}
+
+// listens notes whether this program listens at ln.
+func (n *network) listens(ln net.Listener, yes bool) {
+	n.of.mu.Lock()
+	defer n.of.mu.Unlock()
+	if port := ln.Addr().(*net.TCPAddr).AddrPort().Port(); yes {
+		n.mine[port] = true
+	} else {
+		delete(n.mine, port)
+	}
 }
 
 // Listen returns a listener on a free port of the jail's loopback, and its address
@@ -212,6 +230,7 @@ func (j *Jail) Listen(ctx context.Context) (net.Listener, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("jail: listen: %w", err)
 	}
+	j.net.listens(ln, true)
 	l := &listener{Listener: ln, j: j}
 	j.mu.Lock()
 	if gone = j.closed || j.dead; !gone {
