@@ -94,7 +94,7 @@ func TestRealClients(t *testing.T) {
 			// Tunnel to one name, TLS to another.
 			{[]string{"-x", "http://" + proxy, "-k", "-w", "%{exitcode}", "--connect-to", "b.test:443:a.test:443", "https://b.test/x"}, "35"},
 		} {
-			cmd := exec.CommandContext(t.Context(), curl, append([]string{"-sS", "--max-time", "20"}, tt.args...)...)
+			cmd := exec.CommandContext(t.Context(), curl, append([]string{"-sS", "--max-time", "120"}, tt.args...)...)
 			cmd.Env = append(os.Environ(), "NO_PROXY=", "no_proxy=")
 			cmd.Stdin = strings.NewReader(large)
 			out, _ := cmd.Output() // the last cases exit with an error
