@@ -56,7 +56,6 @@ const (
 	beginLimit  = 2 * time.Second       // for a command to begin
 	settleLimit = 3 * time.Second       // for bash to run an empty command
 	hearsay     = 50 * time.Millisecond // for a report to overtake the prompt that follows it
-	healLimit   = 10 * time.Second      // the same to come after a healing, with 50 such shells starting at once
 )
 
 func (r *run) do(ctx context.Context) error {
@@ -217,13 +216,13 @@ func (r *run) attempt(ctx context.Context) error {
 		case <-b.exited:
 			return r.ended()
 		case <-mute:
-			if waitFor(b.exited, healLimit) {
-				return r.ended()
-			}
 			if !b.replaced(s.term) {
+				if waitFor(b.exited, s.o.Heal) {
+					return r.ended()
+				}
 				return r.broken() // it closed its descriptors, and lives
 			}
-			mute = nil // by exec; the program's end is the shell's
+			mute = nil // by exec, or it is about to be reaped; that end is the shell's
 		case n := <-b.notes.prompts:
 			if n == s.seq && !healed {
 				doubt.Reset(hearsay)
@@ -243,7 +242,7 @@ func (r *run) attempt(ctx context.Context) error {
 			if err := b.send("N"+r.nonce+"\x00", b.script.control()+"\n"); err != nil && b.alive() {
 				return r.broken()
 			}
-			doubt.Reset(healLimit)
+			doubt.Reset(s.o.Heal)
 		case <-start.C:
 			if !r.taken() {
 				return r.broken()

@@ -34,6 +34,11 @@ type Options struct {
 	// runs is killed. 0: 2 s.
 	Grace time.Duration
 
+	// Heal is how long a shell whose control functions a command has overwritten may
+	// take to report, once it was given them again, before it is replaced. 0: 10 s,
+	// which is enough with 50 such shells starting at once.
+	Heal time.Duration
+
 	// Hold is how many bytes of background output are kept between two calls.
 	// 0: 1 MiB.
 	Hold int
@@ -112,6 +117,9 @@ func Open(ctx context.Context, o Options) (*Shell, error) {
 	}
 	if o.Grace == 0 {
 		o.Grace = 2 * time.Second
+	}
+	if o.Heal == 0 {
+		o.Heal = 10 * time.Second
 	}
 	if o.Hold == 0 {
 		o.Hold = 1 << 20

@@ -276,10 +276,14 @@ func TestAShellStoppedBetweenCalls(t *testing.T) {
 		code     int
 		timedOut bool
 	}{{"echo on; sleep 100", 130, true}, {"echo on; exit 3", 3, false}} {
-		res := run(t, stopped(t), term.Command{Text: tt.text, Timeout: time.Second})
-		if !res.Restarted || res.ExitCode != tt.code || res.TimedOut != tt.timedOut || res.Stdout != "on\n" {
-			t.Errorf("Run(%q) = %+v", tt.text, res)
-		}
+		t.Run(tt.text, func(t *testing.T) {
+			t.Parallel()
+			// Twice: for the shell to begin, and for the command in the next one.
+			res := run(t, stopped(t), term.Command{Text: tt.text, Timeout: 3 * time.Second})
+			if !res.Restarted || res.ExitCode != tt.code || res.TimedOut != tt.timedOut || res.Stdout != "on\n" {
+				t.Errorf("Run(%q) = %+v", tt.text, res)
+			}
+		})
 	}
 }
 

@@ -207,7 +207,7 @@ func wrecks() []Case {
 	healed := func(name, cmd string, restartedNow bool) Case { // costs the shell
 		next := alive
 		next.Restarted = !restartedNow
-		return Case{Name: name, Lost: true, Steps: []Step{{Run: cmd, Check: anything, Code: -2, Restarted: restartedNow}, next, alive}}
+		return Case{Name: name, Lost: true, Beyond: restartedNow, Steps: []Step{{Run: cmd, Check: anything, Code: -2, Restarted: restartedNow}, next, alive}}
 	}
 	return []Case{
 		again("PROMPT_COMMAND overwritten", "PROMPT_COMMAND='echo evil'"),
@@ -266,7 +266,7 @@ func descriptors() []Case {
 		{Name: "standard streams closed", Steps: []Step{{Run: "exec 0<&- 1>&- 2>&-"}, {Run: "echo on", Out: "on\n"}}},
 		{Name: "output to /dev/null", Steps: []Step{{Run: "exec >/dev/null 2>&1; echo lost"}, {Run: "echo on", Out: "on\n"}}},
 		{Name: "low descriptors closed", Steps: []Step{{Run: "for i in {3..30}; do eval \"exec $i>&-\"; done"}, {Run: "echo on", Out: "on\n"}}},
-		{Name: "all of its descriptors closed", Lost: true, Steps: []Step{
+		{Name: "all of its descriptors closed", Lost: true, Beyond: true, Steps: []Step{
 			{Run: "for f in /proc/$$/fd/*; do f=${f##*/}; [ $f -gt 2 ] && eval \"exec $f>&-\"; done", Check: anything, Code: -2, Restarted: true}}},
 		{Name: "a program closes all it has", Steps: []Step{{Run: "python3 -c 'import os; os.closerange(0, 4096)'", Check: anything, Code: -2}}},
 	}

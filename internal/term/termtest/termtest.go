@@ -25,6 +25,7 @@ type Case struct {
 	Separate bool // needs a standard error of its own
 	Steps    []Step
 	Lost     bool // the shell ends or has to be restarted
+	Beyond   bool // the shell cannot be healed, which is not to be waited for long
 	Slow     bool // left out of short runs
 }
 
@@ -52,7 +53,11 @@ func Run(t *testing.T, open func(t *testing.T, o term.Options) *term.Shell) {
 			if c.Slow && testing.Short() {
 				t.Skip("slow case, left out by -short")
 			}
-			RunCase(t, c, open(t, term.Options{SeparateStderr: c.Separate, Grace: 300 * time.Millisecond}))
+			o := term.Options{SeparateStderr: c.Separate, Grace: 300 * time.Millisecond}
+			if c.Beyond {
+				o.Heal = time.Second
+			}
+			RunCase(t, c, open(t, o))
 		})
 	}
 }
