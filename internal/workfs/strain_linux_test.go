@@ -29,8 +29,8 @@ func TestCopyIntoItselfThroughALink(t *testing.T) {
 	}
 }
 
-// Links that go up and down make a way of any length: without a bound on its
-// steps this one takes minutes.
+// Links that go up and down make a way of any length. There are fewer than may be
+// followed: what refuses them is the bound on steps.
 func TestLinksThatGoUpAndDown(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -40,13 +40,9 @@ func TestLinksThatGoUpAndDown(t *testing.T) {
 	for i := range 39 {
 		f.link(strings.Repeat("../e/", 800)+fmt.Sprint("link", i+1), fmt.Sprintf("%s/link%d", dir, i))
 	}
-	start := time.Now()
 	_, err = f.Stat(dir + "/link0")
 	if !errors.Is(err, workfs.ErrLinks) {
 		t.Errorf("Stat = %v, want ErrLinks", errors.Unwrap(err))
-	}
-	if took := time.Since(start); took > 30*time.Second {
-		t.Errorf("Stat took %v", took)
 	}
 }
 
