@@ -92,6 +92,9 @@ func connectSocket(ctx context.Context, sock *os.File, addr netip.AddrPort) (net
 		_, result = unix.Getpeername(int(fd))
 		return result != unix.ENOTCONN
 	})
+	if err == nil && result == nil {
+		err = raw.Control(func(fd uintptr) { result = toItself(int(fd)) })
+	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -101,4 +104,28 @@ func connectSocket(ctx context.Context, sock *os.File, addr netip.AddrPort) (net
 		return nil, result
 	}
 	return net.FileConn(sock)
+}
+
+// toItself refuses a connection whose two ends are one socket: the kernel may give it
+// the very port that it is to connect to, where nobody listens.
+func toItself(fd int) error {
+	near, err := unix.Getsockname(fd)
+	if err != nil {
+		return err
+	}
+	far, err := unix.Getpeername(fd)
+	if err != nil {
+		return err
+	}
+	switch near := near.(type) {
+	case *unix.SockaddrInet4:
+		if far, ok := far.(*unix.SockaddrInet4); ok && near.Port == far.Port && near.Addr == far.Addr {
+			return unix.ECONNREFUSED
+		}
+	case *unix.SockaddrInet6:
+		if far, ok := far.(*unix.SockaddrInet6); ok && near.Port == far.Port && near.Addr == far.Addr {
+			return unix.ECONNREFUSED
+		}
+	}
+	return nil
 }
