@@ -21,11 +21,11 @@ type Confinement struct {
 	// such as "/opt/conda": absolute paths without links or dots, seen inside as they
 	// are. It is the sandbox's to set; sessions have the same. What jails must never
 	// see is ErrInvalidInput once the first program starts, or by [Sandbox.Probe]: the
-	// root, /proc, /sys, /dev, /run, /tmp and /boot, what is above or below those or
-	// DataDir, homes, and trees that hold sockets or FIFOs, which answer there too, or
-	// where /proc or the like is mounted; and what programs have anyway, such as /usr.
-	// It is looked at once, at the start. What everybody may read there programs may
-	// read: see that it holds no secrets.
+	// root, /proc, /sys, /dev, /run, /tmp, /boot, /var/spool, /var/tmp and /etc/ssh,
+	// what is above or below those or DataDir, homes, and trees that hold sockets or
+	// FIFOs, which answer there too, or where /proc or the like is mounted; and what
+	// programs have anyway, such as /usr. It is looked at once, at the start. What
+	// everybody may read there programs may read: see that it holds no secrets.
 	ReadOnly []string
 	// AllowDegraded names limits that are set in Limits and may go unenforced
 	// on a host that cannot enforce them: "cpu", "memory", "workspace",

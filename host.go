@@ -160,7 +160,9 @@ func (h *hostResources) close() error {
 
 // Probe finds out now, instead of when the first program starts, whether this
 // host can enforce Options.Confine: it runs the driver once, trying forbidden
-// acts. The error is [ErrCannotEnforce] with the remedy.
+// acts. The error is [ErrCannotEnforce] with the remedy, or [ErrInvalidInput] for
+// a path in Confinement.ReadOnly. A host that hangs is given up when ctx ends, or
+// after a minute for each driver that is tried; the next use tries again.
 func (sb *Sandbox) Probe(ctx context.Context) error {
 	_, err := sb.host.jails(ctx, sb)
 	return err

@@ -33,7 +33,7 @@ type network struct {
 // are any, as without processes there is nothing in it. The zero value has none
 // yet.
 type workerNet struct {
-	mu     sync.Mutex // guards shared and the counts of all its networks; held while one, or a socket, is made
+	mu     sync.Mutex // guards shared, and the counts and ports of all its networks; held while one, or a socket, is made
 	shared *network
 }
 

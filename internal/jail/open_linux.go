@@ -18,9 +18,9 @@ const openTime = 2 * probeTime
 
 // Open finds a driver for o.Level and probes it with a real jail that tries what
 // must not be possible. It fails closed, with an [UnavailableError] that says what
-// to do, when the level does not work here. ctx bounds the probe, which takes
-// [probeTime] at most for each driver that is tried; no process stays. The caller
-// closes the Host.
+// to do, when the level does not work here. ctx bounds it, and [openTime] for each
+// driver that is tried, of which the probe has [probeTime]; no process stays. The
+// caller closes the Host.
 func Open(ctx context.Context, o Options) (*Host, error) {
 	drivers, err := pick(o)
 	if err != nil {
