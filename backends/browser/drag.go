@@ -260,11 +260,11 @@ func (t *tab) choose(ctx context.Context, at *found, files []string) error {
 	defer cancel()
 	err := t.until(asked, opened)
 	if err != nil && ctx.Err() == nil { // perhaps a place to drop files
-		taken, e := t.drop(ctx, at.frame, x, y, files)
-		if e == nil && taken {
-			return nil
+		var taken bool
+		if taken, err = t.drop(ctx, at.frame, x, y, files); taken {
+			return err
 		}
-		if err = e; err == nil {
+		if err == nil {
 			err = t.until(ctx, opened)
 		}
 	}

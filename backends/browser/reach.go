@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/url"
@@ -78,10 +79,7 @@ func (s *session) fromProxy(address string, fromWorker bool, fields map[string]s
 
 // loadError explains why a document is not what was asked for; nil if it is.
 func (s *session) loadError(call sandbox.Call, d document) error {
-	asked := d.asked
-	if asked == "" {
-		asked = d.url
-	}
+	asked := cmp.Or(d.asked, d.url)
 	switch {
 	case d.own && d.status == 403:
 		if err := denial(call, asked); err != nil {

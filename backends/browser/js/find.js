@@ -133,8 +133,8 @@ function byText(text) {
         continue;
       }
       if (depth < 400 && visit(el, depth + 1)) { deeper = true; continue; }
-      const own_ = rank(said(el));
-      if (own_ >= 0) { found[own_].push(el); deeper = true; }
+      const whole = rank(said(el));
+      if (whole >= 0) { found[whole].push(el); deeper = true; }
     }
     return deeper;
   };
