@@ -91,10 +91,12 @@ func TestMemoryLimitIsOneOfSocketsToo(t *testing.T) {
 	t.Parallel()
 	r := openRoot(t, Memory)
 	g := newGroup(t, r, "sockets", Limits{Memory: 64 << 20})
+	told := false
 	for _, l := range g.legs {
 		if _, err := os.Stat(l.dir + "/memory.kmem.tcp.limit_in_bytes"); !l.is(Memory) || l.h.v2 || err != nil {
-			continue // version 2 needs nothing to be told, and some kernels of version 1 count nothing
+			continue
 		}
+		told = true
 		if got := readInt(l.dir, "memory.kmem.tcp.limit_in_bytes"); got != 8<<20 {
 			t.Errorf("sockets may hold %d bytes, want %d", got, 8<<20)
 		}
@@ -104,6 +106,9 @@ func TestMemoryLimitIsOneOfSocketsToo(t *testing.T) {
 		if got := readInt(l.dir, "memory.kmem.tcp.limit_in_bytes"); got < 1<<60 {
 			t.Errorf("without a limit sockets may hold %d bytes, want any number", got)
 		}
+	}
+	if !told {
+		t.Skip("NOT TESTED: version 2 of control groups needs nothing to be told, and some kernels of version 1 count nothing")
 	}
 }
 

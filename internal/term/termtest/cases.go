@@ -151,7 +151,7 @@ func input() []Case {
 	}
 }
 
-// output of every kind comes out unchanged and complete.
+// outputs of every kind come out unchanged and complete.
 func outputs() []Case {
 	var every bytes.Buffer
 	for i := range 256 {
