@@ -35,8 +35,9 @@ type Options struct {
 	Grace time.Duration
 
 	// Heal is how long a shell whose control functions a command has overwritten may
-	// take to report, once it was given them again, before it is replaced. 0: 10 s,
-	// which is enough with 50 such shells starting at once.
+	// take to report, once it was given them again, before it is replaced; and one that
+	// has closed its descriptors, to end. 0: 10 s, which is enough with 50 such shells
+	// starting at once.
 	Heal time.Duration
 
 	// Hold is how many bytes of background output are kept between two calls.
