@@ -205,19 +205,8 @@ func procMasks() (args []string) {
 }
 
 // Launch starts bwrap for one jail.
-func (d *bwrapDriver) Launch(_ context.Context, s *Spec) (_ *First, err error) {
-	binds, clear, err := d.stage.all(s.Binds)
-	if err != nil {
-		return nil, err
-	}
-	first, err := d.start(s, binds)
-	if err != nil {
-		clear()
-		return nil, err
-	}
-	settled := first.Settled
-	first.Settled = func() { settled(); clear() }
-	return first, nil
+func (d *bwrapDriver) Launch(_ context.Context, s *Spec) (*First, error) {
+	return d.stage.launch(s.Binds, func(binds []bind) (*First, error) { return d.start(s, binds) })
 }
 
 func (d *bwrapDriver) start(s *Spec, binds []bind) (_ *First, err error) {

@@ -91,19 +91,8 @@ func (d *nativeDriver) Close() error {
 }
 
 // Launch starts the first process of one jail.
-func (d *nativeDriver) Launch(_ context.Context, s *Spec) (_ *First, err error) {
-	binds, clear, err := d.stage.all(s.Binds)
-	if err != nil {
-		return nil, err
-	}
-	first, err := d.start(s, append(binds, d.readOnly...))
-	if err != nil {
-		clear()
-		return nil, err
-	}
-	settled := first.Settled
-	first.Settled = func() { settled(); clear() }
-	return first, nil
+func (d *nativeDriver) Launch(_ context.Context, s *Spec) (*First, error) {
+	return d.stage.launch(s.Binds, func(binds []bind) (*First, error) { return d.start(s, append(binds, d.readOnly...)) })
 }
 
 func (d *nativeDriver) start(s *Spec, binds []bind) (_ *First, err error) {

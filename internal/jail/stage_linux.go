@@ -128,6 +128,22 @@ func (st *staging) all(in []Bind) (out []bind, clear func(), err error) {
 	return out, clear, nil
 }
 
+// launch starts a first process with binds on the stage, until it is settled.
+func (st *staging) launch(in []Bind, start func([]bind) (*First, error)) (*First, error) {
+	binds, clear, err := st.all(in)
+	if err != nil {
+		return nil, err
+	}
+	first, err := start(binds)
+	if err != nil {
+		clear()
+		return nil, err
+	}
+	settled := first.Settled
+	first.Settled = func() { settled(); clear() }
+	return first, nil
+}
+
 // drop takes a path off the stage. The jails that bound it keep it.
 func (st *staging) drop(path string) {
 	// All of it fails only if the path is not there, or is stuck, or the thread has
