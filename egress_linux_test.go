@@ -11,15 +11,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/usertest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -274,34 +272,5 @@ if os.fork() == 0:
 // TestUnprivilegedEgress runs the tests above again as an ordinary user.
 func TestUnprivilegedEgress(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Skip("already unprivileged: the tests above are the suite")
-	}
-	const nobody = 65534
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exe, tmp := filepath.Join(dir, "sandbox.test"), filepath.Join(dir, "tmp")
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(exe, self, 0o755), os.Mkdir(tmp, 0o700), os.Chown(tmp, nobody, nobody)); err != nil {
-		t.Fatal(err)
-	}
-	limit := 10 * time.Minute
-	if end, ok := t.Deadline(); ok { // before it, so that what hangs is named
-		limit = time.Until(end) * 9 / 10
-	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.timeout="+limit.String(), "-test.run=^TestEgress", "-test.v")
-	cmd.Dir = tmp
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "HOME=" + tmp}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestEgressIsByList")) {
-		t.Errorf("as uid %d: %v\n%s", nobody, err, out)
-	}
+	usertest.Run(t, "TestEgressIsByList", nil, "-test.run=^TestEgress")
 }

@@ -1,19 +1,13 @@
 package sandboxtest_test
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/usertest"
 	"github.com/agentflow-go/sandbox/sandboxtest"
 )
 
@@ -92,75 +86,10 @@ func TestEscapesAreSeenUnderNone(t *testing.T) {
 	}
 }
 
-// testBinary is a copy of the test binary where every user can execute it; "" unless
-// this is root.
-var testBinary string
-
-func TestMain(m *testing.M) { os.Exit(runAll(m)) }
-
-// runAll makes the copy before any test runs: a child of another test that is being
-// started would have it open for writing, and then it cannot be executed.
-func runAll(m *testing.M) int {
-	if os.Getuid() != 0 {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "sandboxtest-test-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		testBinary = filepath.Join(dir, "sandboxtest.test")
-		err = errors.Join(os.Chmod(dir, 0o755), copySelf(testBinary))
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
-
 // TestUnprivileged runs the suite again as an ordinary user.
 func TestUnprivileged(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("already unprivileged: the tests around this one are the suite")
-	}
 	t.Parallel()
-	dir := t.TempDir()
-	tmp := filepath.Join(dir, "tmp")
-	if err := errors.Join(os.Mkdir(tmp, 0o700), os.Chown(tmp, 65534, 65534)); err != nil {
-		t.Fatal(err)
-	}
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	args := []string{"-test.short", fmt.Sprintf("-test.v=%v", testing.Verbose())}
-	if end, ok := t.Deadline(); ok { // so that it tells where it hangs
-		args = append(args, fmt.Sprintf("-test.timeout=%v", max(time.Until(end)-5*time.Second, time.Second)))
-	}
-	cmd := exec.CommandContext(t.Context(), testBinary, args...)
-	cmd.Dir = tmp
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "HOME=" + tmp, "SANDBOXTEST_OF_THE_HOST=a value to be told by"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("as uid 65534: %v\n%s", err, out)
-	} else if testing.Verbose() {
-		t.Logf("as uid 65534:\n%s", out)
-	}
-}
-
-func copySelf(dst string) error {
-	in, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	usertest.Run(t, "", []string{"SANDBOXTEST_OF_THE_HOST=a value to be told by"}, "-test.short")
 }
 
 // anybodyEscapes succeed for every user of any Linux where nothing is confined,

@@ -6,20 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/backends/bash"
+	"github.com/agentflow-go/sandbox/internal/usertest"
 )
 
 // box is a sandbox with the backend, and a worker with a session.
@@ -429,39 +427,13 @@ func TestEverythingInsideKilled(t *testing.T) {
 	}
 }
 
-// TestUnprivileged runs the other tests again as a user without privileges.
+// TestUnprivileged runs other tests again as a user without privileges.
 func TestUnprivileged(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("this run is unprivileged already")
-	}
 	if testing.Short() {
 		t.Skip("left out by -short")
 	}
-	dir, err := os.MkdirTemp("", "bash-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	bin := filepath.Join(dir, "test")
-	exe, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(bin, exe, 0o755), os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "tmp"), 0o700), os.Chown(filepath.Join(dir, "tmp"), 65534, 65534)); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, bin, "-test.run=^Test(Run|Programs|Kill|LongOutput.*|Hostile.*|EverythingInside.*)$", "-test.v")
-	c.Dir = dir
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + filepath.Join(dir, "tmp")}
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Errorf("as uid 65534: %v\n%s", err, out)
-	} else if !strings.Contains(string(out), "--- PASS: TestRun") {
-		t.Errorf("as uid 65534 nothing ran:\n%s", out)
-	}
+	usertest.Run(t, "TestRun", nil, "-test.run=^Test(Run|Programs|Kill|LongOutput.*|Hostile.*|EverythingInside.*)$")
 }
 
 func TestRunTellsWhatPolicyRefused(t *testing.T) {

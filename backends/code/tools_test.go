@@ -6,19 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/backends/code"
+	"github.com/agentflow-go/sandbox/internal/usertest"
 )
 
 // during runs code and calls fn once the code has printed something.
@@ -397,34 +395,8 @@ func TestOutOfMemory(t *testing.T) {
 // TestUnprivileged runs other tests again as a user without privileges.
 func TestUnprivileged(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("this run is unprivileged already")
-	}
 	if testing.Short() {
 		t.Skip("left out by -short")
 	}
-	dir, err := os.MkdirTemp("", "code-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	bin := filepath.Join(dir, "test")
-	exe, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(bin, exe, 0o755), os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "tmp"), 0o700), os.Chown(filepath.Join(dir, "tmp"), 65534, 65534)); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, bin, "-test.run=^Test(Bash|Interrupt|Reset|Policy.*|Hostile.*|Events|PythonShows)$", "-test.v")
-	c.Dir = dir
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + filepath.Join(dir, "tmp")}
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Errorf("as uid 65534: %v\n%s", err, out)
-	} else if !strings.Contains(string(out), "--- PASS: TestInterrupt") {
-		t.Errorf("as uid 65534 nothing ran:\n%s", out)
-	}
+	usertest.Run(t, "TestInterrupt", nil, "-test.run=^Test(Bash|Interrupt|Reset|Policy.*|Hostile.*|Events|PythonShows)$")
 }

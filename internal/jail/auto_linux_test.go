@@ -13,6 +13,7 @@ import (
 
 	"github.com/agentflow-go/sandbox/internal/jail"
 	"github.com/agentflow-go/sandbox/internal/seccomp"
+	"github.com/agentflow-go/sandbox/internal/usertest"
 )
 
 // helperOpen opens a Host and says what came of it. It is run on hosts that are
@@ -46,7 +47,7 @@ func helperOpen() {
 // helper's own path, with env added to a clean environment.
 func openOn(t *testing.T, env []string, argv ...string) string {
 	t.Helper()
-	argv = append(argv, testBinary)
+	argv = append(argv, usertest.Binary(t))
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=/tmp", helperVar + "=open"}, env...)
 	cmd.Dir = "/"

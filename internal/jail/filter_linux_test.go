@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
+	"github.com/agentflow-go/sandbox/internal/usertest"
 	"golang.org/x/sys/unix"
 )
 
@@ -134,7 +135,7 @@ func testEveryProgramHasTheFilter(t *testing.T, h *jail.Host) {
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := openWay(dir); err != nil {
+	if err := usertest.OpenWay(dir); err != nil {
 		t.Fatal(err)
 	}
 	return dir

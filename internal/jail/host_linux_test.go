@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
+	"github.com/agentflow-go/sandbox/internal/usertest"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
@@ -48,7 +49,7 @@ func TestLevels(t *testing.T) {
 func fakeBwrap(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bwrap")
-	if err := errors.Join(os.WriteFile(path, []byte("#!/bin/bash\n"+script), 0o755), openWay(filepath.Dir(path))); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte("#!/bin/bash\n"+script), 0o755), usertest.OpenWay(filepath.Dir(path))); err != nil {
 		t.Fatal(err)
 	}
 	return path

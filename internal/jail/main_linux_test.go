@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
+	"github.com/agentflow-go/sandbox/internal/usertest"
 )
 
 // helperVar, in the environment, turns the test binary into one of helpers.
@@ -32,35 +31,7 @@ func TestMain(m *testing.M) {
 		helpers[name]()
 		os.Exit(0)
 	}
-	os.Exit(runAll(m))
-}
-
-// testBinary is the test binary where every user can execute it.
-var testBinary string
-
-// runAll copies the binary for others, if this is root, before any test runs: a
-// child of another test that is being started would have the copy open for writing,
-// and then it cannot be executed.
-func runAll(m *testing.M) int {
-	if os.Getuid() != 0 { // then it is that copy
-		var err error
-		if testBinary, err = os.Executable(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "jail-test-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		testBinary = filepath.Join(dir, "jail.test")
-		err = errors.Join(os.Chmod(dir, 0o755), copyFile(testBinary, "/proc/self/exe", 0o755))
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+	os.Exit(m.Run())
 }
 
 // levels are the ones that most tests run under.
@@ -182,29 +153,8 @@ func eachConfinedInTurn(t *testing.T, f func(t *testing.T, h *jail.Host)) {
 
 // TestUnprivileged runs the suite again as an ordinary user, as a short run.
 func TestUnprivileged(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("already unprivileged: the tests around this one are the suite")
-	}
 	t.Parallel()
-	dir := t.TempDir()
-	tmp := filepath.Join(dir, "tmp")
-	if err := errors.Join(os.Mkdir(tmp, 0o700), os.Chown(tmp, 65534, 65534), openWay(dir)); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-test.short", fmt.Sprintf("-test.v=%v", testing.Verbose())}
-	if end, ok := t.Deadline(); ok { // so that it tells where it hangs
-		args = append(args, fmt.Sprintf("-test.timeout=%v", max(time.Until(end)-5*time.Second, time.Second)))
-	}
-	cmd := exec.CommandContext(t.Context(), testBinary, args...)
-	cmd.Dir = tmp
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "HOME=" + tmp}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("as uid 65534: %v\n%s", err, out)
-	} else if testing.Verbose() {
-		t.Logf("as uid 65534:\n%s", out)
-	}
+	usertest.Run(t, "", nil, "-test.short")
 }
 
 // anyUser skips, in a short run, what is the same whoever runs it: what the first
@@ -214,30 +164,6 @@ func anyUser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("in a long run only: it is the same for every user")
 	}
-}
-
-// openWay lets others enter a directory of the test's, from /tmp on.
-func openWay(dir string) error {
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func copyFile(dst, src string, mode os.FileMode) error {
-	in, err := os.Open(src)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }
 
 // helperHost is a host program with jails of both levels full of processes. It
