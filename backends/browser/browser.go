@@ -130,7 +130,7 @@ func called[In, Out any](b *sandbox.Binding[*session], name, text string, do fun
 
 // What models read.
 const (
-	gotoText    = "Open an address in the current tab and wait for the page. url and title say where it ended up, status is the HTTP status. Look at the page with snapshot or extract afterwards. Denied addresses say which rule denied them: trying again does not help."
+	gotoText    = "Open an address in the current tab and wait for the page. url and title say where it ended up, status is the HTTP status. A server that you started in a shell or in code is at http://localhost:PORT. Look at the page with snapshot or extract afterwards. Denied addresses say which rule denied them: trying again does not help."
 	backText    = "Go back in the tab's history and wait for the page."
 	forwardText = "Go forward in the tab's history and wait for the page."
 	reloadText  = "Load the page again; also brings a crashed tab back."

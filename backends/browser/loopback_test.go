@@ -111,6 +111,9 @@ func TestAWorkersOwnServers(t *testing.T) {
 				}
 				refused(b, tools.Goto, browser.GotoInput{URL: "http://" + name + ":" + port + "/"}, sandbox.ErrCrawling, why)
 			}
+			if out := do(a, tools.Goto, browser.GotoInput{URL: "localhost:" + port}); out.Title != "Mine" {
+				t.Errorf("goto without a scheme = %+v, want the worker's own page", out)
+			}
 			if out := do(b, tools.Goto, browser.GotoInput{URL: "http://localhost:" + away + "/"}); out.Title != "Theirs" {
 				t.Errorf("goto = %+v, want the other worker's own page", out)
 			}

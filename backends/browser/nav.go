@@ -15,11 +15,12 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 
 	"github.com/agentflow-go/sandbox"
+	"github.com/agentflow-go/sandbox/internal/egress"
 )
 
 // GotoInput is what browser:goto takes.
 type GotoInput struct {
-	URL       string  `json:"url" jsonschema:"http or https address; a host alone is taken as https"`
+	URL       string  `json:"url" jsonschema:"http or https address; a host alone is taken as https, localhost as http"`
 	WaitUntil string  `json:"wait_until,omitzero" jsonschema:"load (default), domcontentloaded or networkidle"`
 	Timeout   float64 `json:"timeout,omitzero" jsonschema:"seconds; default 30"`
 }
@@ -58,7 +59,7 @@ func checkAddress(raw string) (string, error) {
 		return raw, nil
 	}
 	if !strings.Contains(raw, "://") && !hasScheme(raw) {
-		raw = "https://" + raw
+		raw = schemeOf(raw) + raw
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -74,6 +75,19 @@ func checkAddress(raw string) (string, error) {
 		return raw, nil
 	}
 	return "", deniedScheme(u.Scheme)
+}
+
+// schemeOf is what an address without a scheme is meant to have: few have a
+// certificate for a server on their own loopback.
+func schemeOf(raw string) string {
+	authority := raw
+	if i := strings.IndexAny(raw, "/?#"); i >= 0 {
+		authority = raw[:i]
+	}
+	if h, _, err := egress.ParseAuthority(authority, 80); err == nil && h.OnLoopback() {
+		return "http://"
+	}
+	return "https://"
 }
 
 // hasScheme tells data:text/html,x from localhost:8080/x.

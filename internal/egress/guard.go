@@ -81,7 +81,7 @@ func (g *Guard) permit(h Host, port uint16) error {
 	if g.Policy.Empty() {
 		reason = "is not in the allow list, which is empty"
 	}
-	if g.LoopbackHint != "" && onLoopback(h) != nil {
+	if g.LoopbackHint != "" && h.OnLoopback() {
 		reason += "; " + g.LoopbackHint
 	}
 	return &Denied{Host: h.String(), Port: port, Rule: RuleAllowList, Reason: reason}

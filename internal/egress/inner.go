@@ -30,6 +30,9 @@ func (g *Guard) inner(h Host, port uint16) []netip.Addr {
 	return addrs
 }
 
+// OnLoopback reports whether h is a host of loopback, as it is written.
+func (h Host) OnLoopback() bool { return onLoopback(h) != nil }
+
 // onLoopback returns what h means on a loopback, nothing if it is elsewhere. How h
 // is written decides: localhost, the names below it (RFC 6761), literal addresses
 // of loopback, and the unspecified ones, by which servers say where they listen.
