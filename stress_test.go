@@ -73,11 +73,11 @@ func (f *faulty) Close(ctx context.Context, s *faultyState) error {
 	return f.fault(ctx, true)
 }
 
-// TestManyWorkersUnderFaults runs 4,000 workers from 64 goroutines against a
+// TestManyWorkersUnderFaults runs 10,000 workers from 64 goroutines against a
 // backend that errs, panics and hangs: every successful Open has exactly one
 // Close, every call has an answer, and no goroutine is left.
 func TestManyWorkersUnderFaults(t *testing.T) {
-	workers := 4_000
+	workers := 10_000
 	if testing.Short() {
 		workers = 1_000
 	}

@@ -307,27 +307,27 @@ func TestMuchOutput(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, code.Config{MaxOutput: 10000}).session("")
 	for language, in := range map[string]string{
-		"python":     "import sys\nfor i in range(30): n = sys.stdout.write('x' * 10**6)\nprint('end')",
-		"javascript": "const mb = 'x'.repeat(1e6); for (let i = 0; i < 30; i++) process.stdout.write(mb); console.log('end')",
+		"python":     "import sys\nfor i in range(100): n = sys.stdout.write('x' * 10**6)\nprint('end')",
+		"javascript": "const mb = 'x'.repeat(1e6); for (let i = 0; i < 100; i++) process.stdout.write(mb); console.log('end')",
 	} {
 		out := b.run(code.RunInput{Code: in, Language: language})
 		if !out.Truncated || len(out.Stdout) > 10300 || !strings.HasSuffix(out.Stdout, "xend\n") || !strings.Contains(out.Stdout, out.OutputPath) {
 			t.Fatalf("%s: truncated %v, %d bytes, path %q: %.100q", language, out.Truncated, len(out.Stdout), out.OutputPath, out.Stdout)
 		}
-		if got, want := b.workspaceFile(out.OutputPath), fmt.Sprintf("('/workspace/%s', 30000004, True)", out.OutputPath); got != want {
+		if got, want := b.workspaceFile(out.OutputPath), fmt.Sprintf("('/workspace/%s', 100000004, True)", out.OutputPath); got != want {
 			t.Errorf("%s: the file is %s, want %s", language, got, want)
 		}
 		b.run(code.RunInput{Code: fmt.Sprintf("os.remove(%q)", out.OutputPath)})
 	}
 	for language, in := range map[string]string{
-		"python":     "for i in range(300000): print(i)",
-		"javascript": "for (let i = 0; i < 300000; i++) console.log(i)",
+		"python":     "for i in range(1000000): print(i)",
+		"javascript": "for (let i = 0; i < 1000000; i++) console.log(i)",
 	} {
 		out := b.run(code.RunInput{Code: in, Language: language, Timeout: 600})
-		if !out.Truncated || !strings.HasPrefix(out.Stdout, "0\n1\n") || !strings.HasSuffix(out.Stdout, "\n299999\n") {
+		if !out.Truncated || !strings.HasPrefix(out.Stdout, "0\n1\n") || !strings.HasSuffix(out.Stdout, "\n999999\n") {
 			t.Errorf("%s: many lines: %.100q", language, out.Stdout)
 		}
-		if got, want := b.workspaceFile(out.OutputPath), fmt.Sprintf("('/workspace/%s', 1988890, True)", out.OutputPath); got != want {
+		if got, want := b.workspaceFile(out.OutputPath), fmt.Sprintf("('/workspace/%s', 6888890, True)", out.OutputPath); got != want {
 			t.Errorf("%s: the file is %s, want %s", language, got, want)
 		}
 		t.Logf("%s: they took %v ms", language, out.ExecutionTimeMS)
