@@ -167,7 +167,7 @@ func outputs() []Case {
 			{Run: "for i in 1 2; do echo o$i; echo e$i >&2; done; nosuch", Out: "o1\no2\n", Err: "e1\ne2\nbash: nosuch: command not found\n", Code: 127},
 			{Run: "printf '%100000s' x >&2; exit 2", Err: fmt.Sprintf("%100000s", "x"), Code: 2, Restarted: true}}, Lost: true},
 		one("wide fields", Step{Run: "printf '%50s%1000s%50s' a b c | tr ' ' .", Check: length(1100)}),
-		{Name: "100 MB", Slow: true, Steps: []Step{{Run: "head -c 100000000 /dev/zero", Timeout: 2 * time.Minute, Check: length(most)}}},
+		{Name: "100 MB", Slow: true, Steps: []Step{{Run: "head -c 100000000 /dev/zero", Timeout: 10 * time.Minute, Check: length(most)}}},
 		one("a hundred thousand lines", Step{Run: "seq 100000", Check: func(out []byte) error {
 			if n := bytes.Count(out, []byte("\n")); n != 100000 || !bytes.HasSuffix(out, []byte("\n100000\n")) {
 				return fmt.Errorf("%d lines, want 100000", n)
