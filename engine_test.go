@@ -146,6 +146,7 @@ func TestInputIsChecked(t *testing.T) {
 		{"wrong type", "echo", `{"text":1}`, 4004, "Invalid parameter type: /text: expected string, got integer"},
 		{"unknown field", "echo", `{"text":"a","loudd":true}`, 4004, "Invalid parameter type: /loudd is not a known field: expected loud (one of text, loud)"},
 		{"wrong case", "echo", `{"Text":"a"}`, 4003, `Missing required field: /text is required: expected string (what to say); "Text" is not a known field`},
+		{"another word", "echo", `{"say":"a"}`, 4003, `Missing required field: /text is required: expected string (what to say); "say" is not a known field`},
 		{"misspelt", "echo", `{"tetx":"a","loud":true}`, 4003, `Missing required field: /text is required: expected string (what to say); "tetx" is not a known field`},
 		{"null optional", "echo", `{"text":"a","loud":null}`, 0, `{"text":"a"}`},
 		{"null required", "echo", `{"text":null}`, 4004, "Invalid parameter type: /text: expected string, got null"},

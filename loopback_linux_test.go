@@ -113,7 +113,7 @@ func TestAWorkersOwnServersAreReachedThroughItsProxy(t *testing.T) {
 			const port, away = ownPort, otherPort
 			serve(t, p.envs["a"], port, "this is a")
 			serve(t, p.envs["b"], away, "this is b")
-			const refused = "the connection was refused: nothing listens there on the worker's own loopback; start the server first, in a session of the same worker\n 502"
+			const refused = "the connection was refused: nothing listens there on the worker's own loopback; start the server first, in a session of the same worker; one that was just started may need a moment\n 502"
 			for _, tc := range []struct{ name, proxy, addr, want string }{
 				{"its address", "a", "127.0.0.1:" + port, "this is a 200"},
 				{"its name", "a", "localhost:" + port, "this is a 200"},

@@ -101,7 +101,7 @@ func TestAWorkersOwnServers(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			const why = "nothing listens there on the worker's own loopback; start the server first, in a session of the same worker"
+			const why = "nothing listens there on the worker's own loopback; start the server first, in a session of the same worker; one that was just started may need a moment"
 			refused(a, tools.Goto, browser.GotoInput{URL: "http://localhost:8000/"}, sandbox.ErrCrawling, why)
 			port := startServer(t, env("a"), "Mine")
 			away := startServer(t, env("b"), "Theirs")

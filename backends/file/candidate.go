@@ -29,7 +29,7 @@ func candidate(text, wanted string, edit int) string {
 	have = have[:min(len(have), maxCandidateLines)]
 	at, score := nearestLines(have, want)
 	if score == 0 {
-		return after + ", nor does anything like it; read the file again"
+		return after + ", and no line has half of its words; read the file again"
 	}
 	lines := have[at:min(at+len(want), len(have))]
 	shown := strings.ToValidUTF8(strings.Join(lines, "\n"), "\uFFFD")

@@ -72,7 +72,7 @@ func TestEditRefusesAndChangesNothing(t *testing.T) {
 		{"ambiguous", []file.Edit{{Old: "return", New: "x"}}, []string{"/edits/0/old", "2 times", "lines 3, 7", "all"}},
 		{"spaces differ", []file.Edit{{Old: "    println(\"hello\")", New: "x"}}, []string{"does not occur", "line 2", "spaces only", `\tprintln`}},
 		{"near", []file.Edit{{Old: "func main() int {", New: "x"}}, []string{"line 1", `func main() {`}},
-		{"nothing like it", []file.Edit{{Old: "zzz qqq", New: "x"}}, []string{"nor does anything like it"}},
+		{"nothing like it", []file.Edit{{Old: "zzz qqq", New: "x"}}, []string{"and no line has half of its words"}},
 		{"the second does not fit", []file.Edit{{Old: "hello", New: "bye"}, {Old: "hello", New: "x"}}, []string{"/edits/1/old", "after the edits before it", "no edit was made"}},
 		{"empty", []file.Edit{{Old: "", New: "x"}}, []string{"empty", "file:write"}},
 		{"no change", []file.Edit{{Old: "main", New: "main"}}, []string{"same"}},

@@ -57,7 +57,7 @@ func (f *Failed) reason() (what, remedy string) {
 		return "the machine's own addresses, which are not to be reached, are not known", "try again later"
 	case CauseRefused:
 		if f.Inner {
-			return "the connection was refused: nothing listens there on the worker's own loopback", "start the server first, in a session of the same worker"
+			return "the connection was refused: nothing listens there on the worker's own loopback", "start the server first, in a session of the same worker; one that was just started may need a moment"
 		}
 		return "the connection was refused: nothing listens there", "check the port, and that the server runs"
 	}

@@ -82,8 +82,13 @@ func explainObject(s *jsonschema.Schema, v map[string]any, at string) *FieldErro
 	for _, name := range s.Required {
 		if _, ok := v[name]; !ok {
 			fe := &FieldError{Pointer: at + "/" + escape(name), Kind: Missing, Want: describe(s.Properties[name])}
-			if close := nearest.Names(name, unknownNames(s, v), 1); len(close) > 0 {
-				fe.Want += fmt.Sprintf("; %q is not a known field", close[0])
+			unknown := unknownNames(s, v)
+			close := nearest.Names(name, unknown, 1)
+			if len(close) == 0 { // one of them was meant, by a name that is nothing like it
+				close = unknown[:min(len(unknown), 1)]
+			}
+			if len(close) > 0 {
+				fe.Want += fmt.Sprintf("; %.60q is not a known field", close[0])
 			}
 			return fe
 		}
