@@ -55,9 +55,14 @@ func (s *session) acting(ctx context.Context, call sandbox.Call, timeout float64
 	tabs := s.list()
 	_, shown, _ := s.dialogs.log.since(math.MaxInt, 0, func(Dialog) bool { return false })
 	given := s.downloads.count()
+	t.follow()
+	defer t.unfollow()
 	err = do(ctx, t, &out)
 	if err == nil {
 		err = t.after(ctx, starts)
+	}
+	if err == nil {
+		err = t.followUp(ctx)
 	}
 	if de, ok := context.Cause(ctx).(*dialogError); ok && de.during {
 		out.Dialog, err = &de.dialog, nil

@@ -136,7 +136,7 @@ const (
 	reloadText  = "Load the page again; also brings a crashed tab back."
 
 	snapshotText = "Show the page as a tree of elements, one a line: role, name, state, and the ref by which other tools take it (e12; in a frame f1e3). A ref stays the element's as long as that is on the page. mode interactive shows what can be acted on, headings and messages; full shows the text too. Long pages are cut at max_chars: look at one element, or use extract."
-	clickText    = "Click an element: by ref from a snapshot, by CSS selector, by the text that it shows, or at x and y. Waits until it is there, visible, enabled, stands still and is not covered, and says what is in the way if it is. Then waits for a page that the click leads to. new_tab says that a tab was opened; dialog that the page asks something."
+	clickText    = "Click an element: by ref from a snapshot, by CSS selector, by the text that it shows, or at x and y. Waits until it is there, visible, enabled, stands still and is not covered, and says what is in the way if it is. Then waits for a page that the click leads to, and up to a second for what the page asks its server for. new_tab says that a tab was opened; dialog that the page asks something."
 	doubleText   = "Click an element twice in a row; otherwise as click."
 	hoverText    = "Move the mouse over an element, for menus and hints that show only then."
 	fillText     = "Put text into a field at once, replacing what it holds: inputs, text areas, editable elements; also dates and the like. Name the field by ref, selector or label. With submit, press Enter afterwards."
@@ -151,7 +151,7 @@ const (
 
 	evaluateText   = "Run JavaScript in the page and return the value as JSON. With an element, the expression is a function that gets it."
 	extractText    = "Return the page, or one element, as Markdown, plain text or HTML: what it shows now, after scripts ran. readable leaves out navigation and the like."
-	screenshotText = "Take a picture of the window, the full page or one element. image is base64, image_path the same in the workspace."
+	screenshotText = "Take a picture of the window, the full page or one element. image is base64, image_path the same in the workspace. truncated says that it is cut below or to the right."
 	pdfText        = "Print the page to a PDF file in the workspace."
 
 	tabsText      = "List the open tabs, open one (new, with url), switch to one, or close one. Other tools act on the active tab."

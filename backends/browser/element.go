@@ -212,10 +212,10 @@ func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*fo
 		if err != nil {
 			return nil, err
 		}
-		ms := 1000.0
+		ms := 1000.0 // then why it is not ready is told, which a busy page may have no time for in the end
 		if d, ok := ctx.Deadline(); ok {
 			left := float64(time.Until(d).Milliseconds())
-			ms = max(0, left-min(250, left/2)) // time to answer
+			ms = min(ms, max(0, left-min(250, left/2))) // time to answer
 		}
 		var a answer
 		err = t.jsRetry(ctx, f, &a, "ready", spec{Ref: n, Selector: e.Selector, Text: e.Text, X: e.X, Y: e.Y, Nth: e.Nth, Any: nd.any}, nd, ms, t.refs(f, 0))

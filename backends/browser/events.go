@@ -210,6 +210,7 @@ func (t *tab) navigated(l *link, to *cdp.Frame) {
 		t.s.wentAway.Store(true)
 	}
 	t.crashed, t.pendingNav, t.dialogRun = false, 0, 0
+	t.forgetRequests()
 	if t.muted {
 		t.muted = false
 		t.listen()

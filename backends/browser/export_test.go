@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/chromedp/cdproto/page"
 
@@ -13,6 +14,7 @@ import (
 type Faults struct {
 	Crash *sandbox.Tool[struct{}, struct{}] // the renderer of the active tab
 	Kill  *sandbox.Tool[struct{}, struct{}] // the browser, as kill -9 does
+	Wait  *sandbox.Tool[struct{}, struct{}] // a minute, from now on, for requests that actions begin
 	Which *sandbox.Tool[struct{}, string]   // browser it is
 }
 
@@ -32,6 +34,10 @@ func RegisterWithFaults(r *sandbox.Registry, cfg Config) (Tools, Faults) {
 		}),
 		Kill: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "kill", Concurrent: true}, func(_ context.Context, _ sandbox.Call, s *session, _ struct{}) (out struct{}, err error) {
 			return out, s.chrome.proc.Kill()
+		}),
+		Wait: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "wait"}, func(_ context.Context, _ sandbox.Call, s *session, _ struct{}) (out struct{}, err error) {
+			s.patience = time.Minute
+			return out, nil
 		}),
 		Which: sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "which"}, func(_ context.Context, _ sandbox.Call, s *session, _ struct{}) (string, error) {
 			return fmt.Sprintf("%p", s.chrome), nil

@@ -42,6 +42,7 @@ func (s *session) fill(ctx context.Context, call sandbox.Call, in FillInput) (ou
 		if in.Submit {
 			return t.press(ctx, "Enter")
 		}
+		t.unfollow() // what fields suggest is not what was asked for
 		return nil
 	})
 	return out, err
@@ -112,6 +113,7 @@ func (s *session) typeText(ctx context.Context, call sandbox.Call, in TypeInput)
 		if in.Submit {
 			return t.press(ctx, "Enter")
 		}
+		t.unfollow() // what fields suggest is not what was asked for
 		return nil
 	})
 	return out, err

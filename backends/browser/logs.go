@@ -195,6 +195,7 @@ func (t *tab) onNetwork(msg *cdproto.Message) {
 			if e.Redirect != nil {
 				t.finish(e.ID, func(n *NetworkEntry) { n.Status = e.Redirect.Status })
 			}
+			t.asked(e.ID, e.Type, e.Request.URL, e.FrameID == t.main)
 			t.request(e.ID, NetworkEntry{Method: clip(e.Request.Method, 40), URL: clip(e.Request.URL, 2000), Type: clip(e.Type, 40)})
 			if e.Type == "Document" && e.FrameID == t.main && e.ID == string(e.LoaderID) {
 				t.locked(func() { t.document(e.LoaderID).asked = clip(e.Request.URL, maxURL) })
@@ -211,6 +212,7 @@ func (t *tab) onNetwork(msg *cdproto.Message) {
 		if !read(&e) {
 			return
 		}
+		t.answering(e.ID)
 		own := t.s.fromProxy(e.Response.URL, e.Response.FromWorker, e.Response.Headers)
 		t.edit(e.ID, func(n *NetworkEntry) {
 			if n.Status = e.Response.Status; own {
@@ -231,6 +233,7 @@ func (t *tab) onNetwork(msg *cdproto.Message) {
 		}
 		if read(&e) {
 			t.finish(e.ID, func(n *NetworkEntry) { n.Size = e.Size })
+			t.answered(e.ID)
 		}
 	case network.LoadingFailed.Method:
 		var e struct {
@@ -252,6 +255,7 @@ func (t *tab) onNetwork(msg *cdproto.Message) {
 					n.Error = cmp.Or(t.s.unreached.why(n.URL), n.Error)
 				}
 			})
+			t.answered(e.ID)
 			if e.Type == "Document" {
 				t.locked(func() {
 					for _, d := range t.documents {

@@ -33,13 +33,16 @@ type ScreenshotOutput struct {
 	Image     string `json:"image" jsonschema:"base64"`
 	ImagePath string `json:"image_path" jsonschema:"workspace file"`
 	Size      [2]int `json:"size" jsonschema:"width and height"`
+	Truncated bool   `json:"truncated,omitzero" jsonschema:"there is more to the right or below: it is cut, at true scale"`
+	Whole     [2]int `json:"whole,omitzero" jsonschema:"if truncated: width and height of all of it, in CSS pixels"`
 }
 
-// Pictures that would be larger are made smaller: they take the browser hundreds
-// of megabytes, or it cannot draw them at all.
+// Pictures that would be larger are cut: they take the browser hundreds of
+// megabytes, or it cannot draw them at all. A texture of Chromium, and its WebP,
+// end at 2^14 and 2^14-1 dots.
 const (
 	maxPixels      = 40_000_000
-	maxPictureSide = 16384
+	maxPictureSide = 16383
 )
 
 func (s *session) screenshot(ctx context.Context, in ScreenshotInput) (out ScreenshotOutput, err error) {
@@ -65,28 +68,34 @@ func (s *session) screenshot(ctx context.Context, in ScreenshotInput) (out Scree
 		params.Quality = &q
 	}
 	var data []byte
-	var clipped image.Point
 	err = s.looking(ctx, in.Timeout, func(ctx context.Context, t *tab) error {
+		var all struct{ W, H float64 }
+		if in.given() || in.FullPage {
+			if err := t.jsRetry(ctx, t.mainFrame(), &all, "pageSize"); err != nil {
+				return err
+			}
+		}
 		if in.given() {
 			p, err := t.elementClip(ctx, in.Element)
 			if err != nil {
 				return err
 			}
-			params.Clip, params.CaptureBeyondViewport = p, ptr(true)
+			params.Clip = p
 		} else if in.FullPage {
-			var size struct{ W, H float64 }
-			if err := t.jsRetry(ctx, t.mainFrame(), &size, "pageSize"); err != nil {
-				return err
-			}
-			params.Clip, params.CaptureBeyondViewport = &page.Viewport{Width: size.W, Height: size.H, Scale: 1}, ptr(true)
+			params.Clip = &page.Viewport{Width: all.W, Height: all.H, Scale: 1}
 		}
 		if c := params.Clip; c != nil {
 			if c.Width < 1 || c.Height < 1 {
 				return sandbox.Errorf(sandbox.ErrBusinessFailure, "there is nothing to see: it is %v by %v pixels", c.Width, c.Height)
 			}
-			dots := s.deviceScale() // for each CSS pixel
-			c.Scale = min(1, math.Sqrt(maxPixels/(c.Width*c.Height*dots*dots)), maxPictureSide/(max(c.Width, c.Height)*dots))
-			clipped = image.Pt(int(c.Width*c.Scale*dots), int(c.Height*c.Scale*dots))
+			if w, h := c.Width, c.Height; s.cut(c) {
+				out.Truncated, out.Whole = true, [2]int{int(w), int(h)}
+			}
+			end, err := s.show(ctx, t, c, all.H, &params)
+			if err != nil {
+				return err
+			}
+			defer end()
 		}
 		var res struct {
 			Data []byte `json:"data"`
@@ -102,8 +111,9 @@ func (s *session) screenshot(ctx context.Context, in ScreenshotInput) (out Scree
 	}
 	if size, _, err := image.DecodeConfig(bytes.NewReader(data)); err == nil {
 		out.Size = [2]int{size.Width, size.Height}
-	} else if clipped != (image.Point{}) {
-		out.Size = [2]int{clipped.X, clipped.Y}
+	} else if c := params.Clip; c != nil {
+		dots := s.deviceScale()
+		out.Size = [2]int{int(c.Width * dots), int(c.Height * dots)}
 	} else {
 		s.mu.Lock()
 		out.Size = [2]int{s.viewport.Width, s.viewport.Height}
@@ -112,6 +122,52 @@ func (s *session) screenshot(ctx context.Context, in ScreenshotInput) (out Scree
 	out.Image = base64.StdEncoding.EncodeToString(data)
 	out.ImagePath, err = s.keep(in.Path, "screenshots/screenshot", strings.Replace(in.Format, "jpeg", "jpg", 1), data)
 	return out, err
+}
+
+// cut makes what is to be seen as small as a picture may be, and reports whether it
+// had to.
+func (s *session) cut(c *page.Viewport) bool {
+	dots := s.deviceScale()
+	side := math.Floor(maxPictureSide / dots)
+	w := min(c.Width, side)
+	h := min(c.Height, side, math.Floor(maxPixels/(dots*dots*w)))
+	cut := w < c.Width || h < c.Height
+	c.Width, c.Height = w, h
+	return cut
+}
+
+// show has the browser draw what the clip is of, where the window does not show it;
+// end takes that back. Chromium has a way for that, which records the whole page: of
+// a page higher than any picture that takes it minutes, in which the page answers
+// nothing. There the window is made as high as the picture meanwhile.
+func (s *session) show(ctx context.Context, t *tab, c *page.Viewport, height float64, params *page.CaptureScreenshotParams) (end func(), err error) {
+	s.mu.Lock()
+	emulated, size := s.emulated, s.viewport
+	s.mu.Unlock()
+	if height*s.deviceScale() <= maxPictureSide || c.Width > float64(size.Width) {
+		params.CaptureBeyondViewport = ptr(true)
+		return func() {}, nil
+	}
+	var scroll struct{ X, Y float64 }
+	if err := t.js(ctx, t.mainFrame(), &scroll, "scrolled", 0); err != nil {
+		return nil, err
+	}
+	measures := func(size Size) command { return emulated.commands(size)[0] }
+	end = func() { // also when the time is over
+		cm := measures(size)
+		t.link.send(s.base, cm.method, cm.params)
+		t.js(ctx, t.mainFrame(), nil, "scrollPage", scroll.X, scroll.Y)
+	}
+	high := measures(Size{size.Width, max(size.Height, int(math.Ceil(c.Height)))})
+	err = t.link.Call(ctx, high.method, high.params, nil)
+	if err == nil {
+		err = t.js(ctx, t.mainFrame(), nil, "scrollPage", c.X, c.Y) // what is far from the window is not drawn
+	}
+	if err != nil {
+		end()
+		return nil, err
+	}
+	return end, nil
 }
 
 // deviceScale is how many dots of a picture make a CSS pixel.
@@ -220,7 +276,14 @@ func (s *session) pdf(ctx context.Context, in PDFInput) (out PDFOutput, err erro
 		var res struct {
 			Data []byte `json:"data"`
 		}
+		var title string
+		if err := t.jsRetry(ctx, t.mainFrame(), &title, "title"); err != nil {
+			return err // it is not the printing that keeps the page
+		}
 		if err := t.link.Call(ctx, page.CommandPrintToPDF, params, &res); err != nil {
+			if isLate(ctx) {
+				return s.stopPrinting(ctx, t)
+			}
 			if strings.Contains(err.Error(), "Page range") {
 				return invalid("/pages: %q: %v", clip(in.Pages, 100), err)
 			}
@@ -236,3 +299,29 @@ func (s *session) pdf(ctx context.Context, in PDFInput) (out PDFOutput, err erro
 	out.Path, err = s.keep(in.Path, "pdfs/page", "pdf", data)
 	return out, err
 }
+
+// stopPrinting is for a page that is still being printed when the time is over.
+// Nothing stops that, and meanwhile the page answers nothing: it gets another tab.
+func (s *session) stopPrinting(ctx context.Context, t *tab) error {
+	limit := context.Cause(ctx).(*lateError).limit
+	ctx, cancel := context.WithTimeout(s.base, freeTime)
+	defer cancel()
+	address, what := t.url(), ""
+	if !t.ping(ctx) {
+		fresh, err := s.newTab(ctx)
+		if err != nil {
+			return fmt.Errorf("print: not done within %v, and the page is busy with it: %w", limit, err)
+		}
+		s.replace(t, fresh)
+		s.spawn(func() { t.close(s.base) })
+		what = "; nothing stops that, so its tab was replaced"
+		if checked, err := checkAddress(address); err == nil {
+			fresh.link.send(ctx, page.CommandNavigate, page.NavigateParams{URL: checked})
+			what += " by one that loads the page again"
+		}
+	}
+	return sandbox.Errorf(sandbox.ErrTimeout, "the page was not printed within %v%s. Give a longer timeout, or read it with extract", limit, what)
+}
+
+// freeTime is how long it may take to give a page that is stuck another tab.
+const freeTime = 5 * time.Second

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
@@ -44,11 +45,12 @@ type session struct {
 	network   ring[NetworkEntry]
 	dialogs   dialogs
 	routes    routes
-	wentAway  atomic.Bool  // from the blank page, at least once
-	heard     atomic.Int64 // events of pages
-	files     atomic.Int64 // written by keep, numbered so that their names differ
-	clip      clipboard    // of the calls that act, which come one at a time
-	uploads   int          // directories made for them; guarded by downloads.mu
+	wentAway  atomic.Bool   // from the blank page, at least once
+	heard     atomic.Int64  // events of pages
+	files     atomic.Int64  // written by keep, numbered so that their names differ
+	patience  time.Duration // for the requests that an action began
+	clip      clipboard     // of the calls that act, which come one at a time
+	uploads   int           // directories made for them; guarded by downloads.mu
 
 	mu       sync.Mutex // guards the rest
 	tabs     []*tab     // in the order of their opening
@@ -71,7 +73,7 @@ const (
 func newSession(env sandbox.Env, cfg SessionConfig) *session {
 	s := &session{
 		cfg: cfg, leave: func() {}, stopProxy: func() {}, changed: make(chan struct{}),
-		viewport: *cfg.Viewport, origins: map[string]bool{},
+		viewport: *cfg.Viewport, origins: map[string]bool{}, patience: followLimit,
 	}
 	s.env.Store(&env)
 	s.base, s.stop = context.WithCancel(context.Background())

@@ -48,6 +48,8 @@ type tab struct {
 
 	muted bool // it makes too much noise: see flood
 
+	followed followed
+
 	requests requests // of the reader
 	flood    flood    // of the reader
 	quieted  bool     // as muted, of the reader

@@ -203,7 +203,7 @@ function shows(spec) {
   if (spec.selector) {
     try { return { ok: bySelector(spec.selector).some(visible) }; } catch (e) { return noSelector(spec.selector, e); }
   }
-  return { ok: byText(spec.text).length > 0 };
+  return { ok: byText(spec.text, true).length > 0 };
 }
 
 // awaitShown waits for shows to be what is wanted, for ms at most.
@@ -230,6 +230,11 @@ const pageSize = () => {
   const d = document[own.documentElement], b = document[own.body];
   return { w: Math.max(d[own.scrollWidth], b?.[own.scrollWidth] ?? 0), h: Math.max(d[own.scrollHeight], b?.[own.scrollHeight] ?? 0) };
 };
+
+const scrollPage = (x, y) => { scrollTo({ left: x, top: y, behavior: 'instant' }); return drawn(); };
+
+// drawn waits until the page has dealt with what it was told, and was drawn.
+const drawn = () => nextFrame().then(() => moment(0)).then(() => true);
 
 const title = () => clip(document[own.title], 1000);
 

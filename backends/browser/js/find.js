@@ -63,12 +63,17 @@ function visible(el) {
   return !!r && r.width > 0 && r.height > 0;
 }
 
+// HOSTS are elements that can have a shadow tree: those that the standard names, and
+// all that it does not know. The others of a large page are passed over by the
+// browser itself.
+const HOSTS = ':not(a,abbr,b,br,button,caption,cite,code,col,dd,del,dl,dt,em,figure,form,g,hr,i,img,input,ins,label,li,link,meta,ol,option,path,pre,rect,s,script,select,small,strong,style,sub,summary,sup,svg,table,tbody,td,textarea,tfoot,th,thead,tr,u,ul,use)';
+
 // roots lists the document and the open shadow roots below a node.
 function roots(from) {
   const all = [from];
+  if (from[own.shadowRoot]) all.push(from[own.shadowRoot]);
   for (let i = 0; i < all.length && i < 5000; i++) {
-    const walk = document[own.createTreeWalker](all[i], NodeFilter.SHOW_ELEMENT);
-    for (let n = walk.currentNode; n; n = walk.nextNode()) if (n[own.shadowRoot]) all.push(n[own.shadowRoot]);
+    for (const el of all[i][own.querySelectorAll](HOSTS)) if (el[own.shadowRoot]) all.push(el[own.shadowRoot]);
   }
   return all;
 }
@@ -106,45 +111,46 @@ function said(el) {
 }
 
 // byText returns the smallest elements that show the text: those that show it
-// exactly, else in another case, else within more.
-function byText(text) {
+// exactly, else in another case, else within more. With any the first will do.
+function byText(text, any) {
   const want = squeeze(text), low = want.toLowerCase();
   if (!want) return [];
-  const found = [[], [], []];
+  const shown = (list) => any ? [list.find(visible)].filter(Boolean) : list.filter(visible);
+  const found = [[], [], []], all = roots(document);
+  const above = new Set(); // what holds a match that its own text does not tell of
+  // Most of a large page is turned down by this alone, without a copy of its text.
+  const like = new RegExp(low.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&').replaceAll(' ', '[\\s\\u00a0\\u200b]+'), 'i');
   const rank = (s) => {
+    if (!like.test(s)) return -1;
     s = squeeze(s);
     if (s === want) return 0;
     const l = s.toLowerCase();
     return l === low ? 1 : l.includes(low) ? 2 : -1;
   };
+  const mark = (el) => { for (let e = hostOrParent(el); e && !above.has(e); e = hostOrParent(e)) above.add(e); };
   const visit = (node, depth) => {
     let deeper = false;
     for (const el of node[own.children]) {
-      if (SILENT.has(el[own.localName])) continue;
-      if (el[own.shadowRoot] && visit(el[own.shadowRoot], depth + 1)) deeper = true;
-      if (el[own.localName] === 'input' && BUTTONS.has(el.type)) {
-        const r = rank(el.value);
-        if (r >= 0) { found[r].push(el); deeper = true; }
-        continue;
-      }
-      const r = rank(el[own.textContent]);
-      if (r < 0) {
-        if (el[own.querySelector]('*') && depth < 400 && (hasShadow(el) || el[own.querySelector]('input')) && visit(el, depth + 1)) deeper = true;
-        continue;
-      }
-      if (depth < 400 && visit(el, depth + 1)) { deeper = true; continue; }
+      if (SILENT.has(el[own.localName]) || !like.test(el[own.textContent])) continue;
+      if (depth < 400 && visit(el, depth + 1) || above.has(el)) { deeper = true; continue; }
       const whole = rank(said(el));
       if (whole >= 0) { found[whole].push(el); deeper = true; }
     }
     return deeper;
   };
-  visit(document[own.documentElement], 0);
+  for (const root of all.toReversed()) { // what is in others comes after them
+    for (const el of root[own.querySelectorAll]('input')) {
+      const r = BUTTONS.has(el.type) ? rank(el.value) : -1;
+      if (r >= 0) { found[r].push(el); mark(el); }
+    }
+    if (visit(root === document ? document[own.documentElement] : root, 0) && root !== document) mark(root[own.host]);
+  }
   for (const list of found) {
-    const shown = list.filter(visible);
-    if (shown.length) return shown;
+    const some = shown(above.size ? inOrder(list) : list);
+    if (some.length) return some;
   }
   const named = [[], [], []];
-  for (const root of roots(document)) {
+  for (const root of all) {
     for (const el of root[own.querySelectorAll]('[aria-label],[placeholder],[alt],[title]')) {
       for (const a of LABELS) {
         const r = el[own.hasAttribute](a) ? rank(el[own.getAttribute](a)) : -1;
@@ -152,7 +158,25 @@ function byText(text) {
       }
     }
   }
-  return (named.find((l) => l.some(visible)) || []).filter(visible);
+  return shown(named.find((l) => l.some(visible)) || []);
+}
+
+const hostOrParent = (n) => n[own.parentElement] ?? n[own.getRootNode]()[own.host] ?? null;
+
+// inOrder sorts elements as they are in the document; those of a shadow tree are
+// where its host is.
+function inOrder(list) {
+  if (list.length < 2) return list;
+  const place = (el) => {
+    for (let root; (root = el[own.getRootNode]()) !== document && root[own.host];) el = root[own.host];
+    return el;
+  };
+  const at = new Map(list.map((el) => [el, place(el)]));
+  return list.sort((a, b) => {
+    const [p, q] = at.get(a) === at.get(b) ? [a, b] : [at.get(a), at.get(b)];
+    const order = p[own.compareDocumentPosition](q);
+    return order & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : order & Node.DOCUMENT_POSITION_PRECEDING ? 1 : 0;
+  });
 }
 
 function hasShadow(el) {
@@ -296,9 +320,10 @@ async function ready(spec, need, ms, base) {
 
 async function readyNow(spec, need, ms) {
   const until = performance.now() + ms;
-  let why = '', el = null;
+  let why = '', el = null, slowest = 0;
   for (let attempt = 0, round = 0; ; round++) {
-    const f = find(spec, need.kind);
+    const begun = performance.now(), f = find(spec, need.kind);
+    slowest = Math.max(slowest, performance.now() - begun);
     if (f.error) return f;
     el = f.el ? retarget(f.el, need.kind) : null;
     if (!el) {
@@ -323,7 +348,8 @@ async function readyNow(spec, need, ms) {
         return { ok: true, ref: refOf(el), desc: describe(el), x: r.left + r.width / 2, y: r.top + r.height / 2 };
       }
     }
-    if (performance.now() >= until) return { why, desc: el ? describe(el) : '' };
+    // In a large page there may be no time for another look, and why is to be told.
+    if (performance.now() + slowest >= until) return { why, desc: el ? describe(el) : '' };
     await (round < 5 ? nextFrame() : moment(Math.max(0, Math.min(100, 10 * round, until - performance.now()))));
   }
 }

@@ -7,7 +7,7 @@
 const own = {};
 const prototypes = [Node, CharacterData, Text, Element, HTMLElement, SVGElement, MathMLElement, Document, DocumentFragment, ShadowRoot].map((c) => c.prototype);
 for (const name of [
-  'activeElement', 'assignedSlot', 'attributes', 'baseURI', 'body', 'checkVisibility', 'childNodes', 'children', 'closest', 'createRange', 'createTreeWalker',
+  'activeElement', 'assignedSlot', 'attributes', 'baseURI', 'body', 'checkVisibility', 'childNodes', 'children', 'closest', 'compareDocumentPosition', 'createRange', 'createTreeWalker',
   'dispatchEvent', 'documentElement', 'elementFromPoint', 'execCommand', 'focus', 'getAttribute', 'getBoundingClientRect', 'getClientRects', 'getElementById',
   'getRootNode', 'getSelection', 'hasAttribute', 'hidden', 'host', 'innerText', 'isConnected', 'isContentEditable', 'localName', 'matches', 'nodeType', 'outerHTML',
   'parentElement', 'querySelector', 'querySelectorAll', 'scrollIntoView', 'scrollHeight', 'scrollWidth', 'scrollingElement', 'shadowRoot', 'tabIndex', 'textContent', 'title',

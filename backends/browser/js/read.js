@@ -410,5 +410,5 @@ function extract(ref, format, readableOnly, max) {
 
 globalThis.__tools = {
   ready, fill, filled, focus, copied, paste, choose, checked, labelOf, value, fileInput, element, framePoint, watchDrag, dragBegan, watchDrop, dropTaken, scrolled, scrollTo: scrollTo_,
-  shows, awaitShown, box, pageSize, title, storage, setStorage, snapshot, frameElement, extract,
+  shows, awaitShown, box, pageSize, scrollPage, drawn, title, storage, setStorage, snapshot, frameElement, extract,
 };
