@@ -156,7 +156,7 @@ func (sb *Sandbox) release(ctx context.Context, c *callCtx) {
 	c.cancel(nil)
 	if mine {
 		// The answer does not depend on it: it is logged where it fails.
-		_ = sb.waitFor(ctx, func() error { return sb.finishSession(ctx, s) })
+		_ = sb.waitFor(ctx, func() error { return sb.finishSession(s) })
 	}
 }
 

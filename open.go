@@ -211,7 +211,7 @@ func initError(b *backendEntry, err error) error {
 // finishSession closes a session that end has ended: it waits for its calls,
 // which are cancelled, then closes its state and kills what it started. If its
 // Open still runs, that closes what it opens; finishSession waits for it.
-func (sb *Sandbox) finishSession(ctx context.Context, s *session) error {
+func (sb *Sandbox) finishSession(s *session) error {
 	s.ws.mu.Lock()
 	unopened, drained := s.unopened, s.drained
 	if s.running > 0 && drained == nil {

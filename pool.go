@@ -152,7 +152,7 @@ func (sb *Sandbox) discard(ws *workerState) error {
 	ws.mu.Lock()
 	sessions := ws.leave(errWorkerClosed())
 	ws.mu.Unlock()
-	return ws.finish(context.Background(), sessions)
+	return ws.finish(sessions)
 }
 
 // unpark takes the worker's parked session of the backend; nil if there is

@@ -126,7 +126,7 @@ func (s *session) Due(now time.Time) {
 func (s *session) expire() {
 	s.ws.remember(s, false)
 	s.end(&Error{Code: ErrSessionExpired, Message: "session " + s.id + " expired", Session: s.id})
-	s.sb.background.Go(func() { s.sb.finishSession(context.Background(), s) })
+	s.sb.background.Go(func() { s.sb.finishSession(s) })
 }
 
 // end takes the session from its worker and cancels its calls, and its Open if
@@ -165,7 +165,7 @@ func (sb *Sandbox) lose(s *session, err error) {
 		return
 	}
 	sb.opts.Logger.Warn("session lost", "session", id, "backend", s.b.spec.Name, "err", err)
-	sb.background.Go(func() { sb.finishSession(context.Background(), s) })
+	sb.background.Go(func() { sb.finishSession(s) })
 }
 
 // info describes the session. ws.mu is held.

@@ -127,7 +127,7 @@ func (sb *Sandbox) DestroySession(ctx context.Context, worker, backend string) (
 	info.Status = SessionEnded
 	s.end(&Error{Code: ErrCancelled, Message: "session " + s.id + " was destroyed", Session: s.id})
 	s.ws.mu.Unlock()
-	if err := sb.waitFor(ctx, func() error { return sb.finishSession(ctx, s) }); err != nil {
+	if err := sb.waitFor(ctx, func() error { return sb.finishSession(s) }); err != nil {
 		e := asError(err, ErrUnexpected)
 		e.Session = info.ID
 		return info, e

@@ -123,7 +123,7 @@ func (ws *workerState) Due(now time.Time) {
 	}
 	sessions := ws.leave(errWorkerClosed())
 	ws.mu.Unlock()
-	ws.sb.background.Go(func() { ws.finish(context.Background(), sessions) })
+	ws.sb.background.Go(func() { ws.finish(sessions) })
 }
 
 func errWorkerClosed() *Error {
@@ -147,11 +147,11 @@ func (ws *workerState) leave(cause *Error) []*session {
 
 // finish closes sessions that leave ended, all at once so that one that hangs
 // holds up no other, then releases what the worker had on disk.
-func (ws *workerState) finish(ctx context.Context, sessions []*session) error {
+func (ws *workerState) finish(sessions []*session) error {
 	errs := make([]error, len(sessions)+1)
 	var wg sync.WaitGroup
 	for i, s := range sessions {
-		wg.Go(func() { errs[i] = ws.sb.finishSession(ctx, s) })
+		wg.Go(func() { errs[i] = ws.sb.finishSession(s) })
 	}
 	wg.Wait()
 	ws.mu.Lock()
@@ -280,7 +280,7 @@ func (sb *Sandbox) CloseWorker(ctx context.Context, worker string) (int, error) 
 	}
 	sessions := ws.leave(errWorkerClosed())
 	ws.mu.Unlock()
-	return explicit, sb.waitFor(ctx, func() error { return ws.finish(ctx, sessions) })
+	return explicit, sb.waitFor(ctx, func() error { return ws.finish(sessions) })
 }
 
 // closeWorkers closes all workers at once, for Shutdown.
@@ -296,7 +296,7 @@ func (sb *Sandbox) closeWorkers() []error {
 		}
 		sessions := ws.leave(errStopping())
 		ws.mu.Unlock()
-		wg.Go(func() { errs[i] = ws.finish(context.Background(), sessions) })
+		wg.Go(func() { errs[i] = ws.finish(sessions) })
 	}
 	wg.Wait()
 	return errs

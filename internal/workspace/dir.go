@@ -260,13 +260,6 @@ func (d *Dir) Bounded() bool { return d.vol != nil }
 // but not resolved to another.
 func (d *Dir) Path() string { return d.path }
 
-// Slot returns the directory's number. No other directory of its kind has it
-// at the same time, in any program that shares the data directory.
-func (d *Dir) Slot() int { return d.n }
-
-// Adopted reports whether the workspace was kept from an earlier use.
-func (d *Dir) Adopted() bool { return d.adopted }
-
 // Worker returns the id of the worker that the workspace is for; "" if it is
 // not known.
 func (d *Dir) Worker() string {

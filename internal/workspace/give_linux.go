@@ -15,7 +15,7 @@ func giveTree(path string, uid, gid int) error {
 	if uid == -1 && gid == -1 {
 		return nil
 	}
-	top, err := openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY)
+	top, err := openat(unix.AT_FDCWD, path)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (g giver) tree(top *os.File) error {
 			if len(stack) == 0 {
 				return nil
 			}
-			up, err := openat(int(dir.Fd()), "..", unix.O_RDONLY|unix.O_DIRECTORY)
+			up, err := openat(int(dir.Fd()), "..")
 			if err != nil {
 				return err
 			}

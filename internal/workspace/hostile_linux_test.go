@@ -392,7 +392,7 @@ func each(t *testing.T, dir string, fn func(dir int, name string, st unix.Stat_t
 				t.Fatal(err)
 			}
 			if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-				sub, err := openat(int(f.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY)
+				sub, err := openat(int(f.Fd()), name)
 				if err != nil {
 					t.Fatal(err)
 				}

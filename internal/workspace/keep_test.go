@@ -25,7 +25,7 @@ func TestKeptWorkspaces(t *testing.T) {
 	}
 	check := func(s *Store) {
 		t.Helper()
-		if d := newDir(t, s, worker("new")); d.Adopted() || exists(filepath.Join(d.Path(), "file")) {
+		if d := newDir(t, s, worker("new")); d.adopted || exists(filepath.Join(d.Path(), "file")) {
 			t.Error("a new worker got a kept workspace")
 		} else {
 			release(t, d, false)
@@ -35,8 +35,8 @@ func TestKeptWorkspaces(t *testing.T) {
 				t.Errorf("Kept(%q) = false", id)
 			}
 			d := newDir(t, s, worker(id))
-			if !d.Adopted() || d.Path() != paths[id] || !exists(filepath.Join(d.Path(), "file")) {
-				t.Errorf("worker %q got %s (adopted: %v), want %s with its file", id, d.Path(), d.Adopted(), paths[id])
+			if !d.adopted || d.Path() != paths[id] || !exists(filepath.Join(d.Path(), "file")) {
+				t.Errorf("worker %q got %s (adopted: %v), want %s with its file", id, d.Path(), d.adopted, paths[id])
 			}
 			if s.Kept(id) {
 				t.Errorf("Kept(%q) = true while it is in use", id)
@@ -52,8 +52,8 @@ func TestKeptWorkspaces(t *testing.T) {
 	check(s)
 	d := newDir(t, s, worker(ids[0]))
 	release(t, d, false)
-	if d := newDir(t, s, worker(ids[0])); d.Adopted() || d.Slot() != 0 {
-		t.Errorf("after its removal worker %q got slot %d (adopted: %v), want a new one in slot 0", ids[0], d.Slot(), d.Adopted())
+	if d := newDir(t, s, worker(ids[0])); d.adopted || d.n != 0 {
+		t.Errorf("after its removal worker %q got slot %d (adopted: %v), want a new one in slot 0", ids[0], d.n, d.adopted)
 	}
 }
 
@@ -65,8 +65,8 @@ func TestWorkspacesOfAKilledProgram(t *testing.T) {
 		s := open(t, dir, Options{Keep: keep})
 		trashIsEmpty(t, s)
 		d := newDir(t, s, worker("w"))
-		if d.Path() != path || d.Adopted() != keep || exists(filepath.Join(path, "file")) != keep {
-			t.Errorf("keep %v: got %s (adopted: %v), want %s with the file only if kept", keep, d.Path(), d.Adopted(), path)
+		if d.Path() != path || d.adopted != keep || exists(filepath.Join(path, "file")) != keep {
+			t.Errorf("keep %v: got %s (adopted: %v), want %s with the file only if kept", keep, d.Path(), d.adopted, path)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func TestALiveProgramsWorkspaceIsNotTakenUp(t *testing.T) {
 	a := open(t, dir, Options{Keep: true})
 	d := newDir(t, a, worker("w"))
 	b := open(t, dir, Options{Keep: true})
-	if e := newDir(t, b, worker("w")); e.Adopted() || e.Path() == d.Path() {
+	if e := newDir(t, b, worker("w")); e.adopted || e.Path() == d.Path() {
 		t.Errorf("the other program got %s, which is in use", e.Path())
 	}
 }
@@ -167,8 +167,8 @@ func TestAStrangeOwnerFileIsNotGuessedAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := open(t, dir, Options{})
-		if d := newDir(t, s, own); d.Slot() != 0 {
-			t.Errorf("slot %d, want 0", d.Slot())
+		if d := newDir(t, s, own); d.n != 0 {
+			t.Errorf("slot %d, want 0", d.n)
 		}
 	})
 }

@@ -33,7 +33,7 @@ const (
 
 // removeTree removes the directory or file name from the trash directory.
 func removeTree(ctx context.Context, trash, name string) error {
-	fd, err := openat(unix.AT_FDCWD, trash, unix.O_RDONLY|unix.O_DIRECTORY)
+	fd, err := openat(unix.AT_FDCWD, trash)
 	if err != nil {
 		return fmt.Errorf("workspace: remove from %s: %w", trash, err)
 	}
@@ -276,8 +276,9 @@ func openSameDevice(parent int, name string, flags int) (int, error) {
 	return fd, nil
 }
 
-func openat(parent int, name string, flags int) (*os.File, error) {
-	fd, err := openAgain(parent, name, flags)
+// openat opens the directory name below parent, through no link.
+func openat(parent int, name string) (*os.File, error) {
+	fd, err := openAgain(parent, name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}

@@ -220,7 +220,7 @@ func TestSlotsAreNumberedFromTheSmallestFree(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir(), Options{})
 	a, b, c := newDir(t, s, own), newDir(t, s, own), newDir(t, s, own)
-	if diff := cmp.Diff([]int{0, 1, 2}, []int{a.Slot(), b.Slot(), c.Slot()}); diff != "" {
+	if diff := cmp.Diff([]int{0, 1, 2}, []int{a.n, b.n, c.n}); diff != "" {
 		t.Errorf("slots (-want +got):\n%s", diff)
 	}
 	release(t, b, false)
@@ -228,8 +228,8 @@ func TestSlotsAreNumberedFromTheSmallestFree(t *testing.T) {
 	if exists(b.Path()) {
 		t.Error("a released workspace is still there")
 	}
-	if d := newDir(t, s, own); d.Slot() != 1 {
-		t.Errorf("slot %d, want 1", d.Slot())
+	if d := newDir(t, s, own); d.n != 1 {
+		t.Errorf("slot %d, want 1", d.n)
 	}
 	st, err := s.State()
 	if err != nil {
@@ -298,7 +298,7 @@ func TestAThousandWorkspacesAtOnce(t *testing.T) {
 	}
 	seen := map[int]bool{}
 	for _, d := range dirs {
-		seen[d.Slot()] = true
+		seen[d.n] = true
 	}
 	if len(seen) != 1000 {
 		t.Errorf("%d slots, want 1000", len(seen))

@@ -359,10 +359,10 @@ func (d *Dir) completeRestore() error {
 
 // openTop opens a directory of ours or a workspace.
 func openTop(path string) (*os.File, error) {
-	f, err := openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY)
+	f, err := openat(unix.AT_FDCWD, path)
 	if err == unix.EACCES {
 		if err = unix.Chmod(path, 0o700); err == nil { // its owner closed it, even to us
-			f, err = openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY)
+			f, err = openat(unix.AT_FDCWD, path)
 		}
 	}
 	if err != nil {
