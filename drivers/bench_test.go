@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -76,18 +75,7 @@ func BenchmarkGVisor(b *testing.B) {
 }
 
 func benchmark(b *testing.B, l level) {
-	var reg sandbox.Registry
-	var env sandbox.Env
-	sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "b"}, sandbox.BackendFuncs[int]{
-		OpenFunc: func(_ context.Context, e sandbox.Env) (int, error) { env = e; return 1, nil },
-	})
-	o := l.options(sandbox.Confinement{})
-	o.Registry = &reg
-	sb, err := sandbox.New(o)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer sb.Shutdown(context.Background())
+	sb, env := l.bare(b)
 	if err := sb.Probe(b.Context()); err != nil {
 		b.Fatal(err)
 	}

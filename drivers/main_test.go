@@ -87,6 +87,29 @@ func eachLevel(t *testing.T, f func(t *testing.T, l level)) {
 	}
 }
 
+// bare returns a sandbox at the level with the backend b, which has no tools, and
+// where the Env of b's latest session will be.
+func (l level) bare(t testing.TB) (*sandbox.Sandbox, *sandbox.Env) {
+	t.Helper()
+	var reg sandbox.Registry
+	env := &sandbox.Env{}
+	sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "b"}, sandbox.BackendFuncs[int]{
+		OpenFunc: func(_ context.Context, e sandbox.Env) (int, error) { *env = e; return 1, nil },
+	})
+	o := l.options(sandbox.Confinement{})
+	o.Registry = &reg
+	sb, err := sandbox.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sb.Shutdown(context.Background()); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+	return sb, env
+}
+
 // options are those of a sandbox at the level.
 func (l level) options(c sandbox.Confinement) sandbox.Options {
 	c.Level = l.name

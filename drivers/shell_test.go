@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -117,18 +116,7 @@ func TestPrograms(t *testing.T) {
 func TestMountsAndUserNamespacesAreRefused(t *testing.T) {
 	t.Parallel()
 	eachLevel(t, func(t *testing.T, l level) {
-		var reg sandbox.Registry
-		var env sandbox.Env
-		sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "b"}, sandbox.BackendFuncs[int]{
-			OpenFunc: func(_ context.Context, e sandbox.Env) (int, error) { env = e; return 1, nil },
-		})
-		o := l.options(sandbox.Confinement{})
-		o.Registry = &reg
-		sb, err := sandbox.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer sb.Shutdown(context.Background())
+		sb, env := l.bare(t)
 		if _, err := sb.Worker("w").CreateSession(t.Context(), "b", sandbox.SessionOptions{}); err != nil {
 			t.Fatal(err)
 		}

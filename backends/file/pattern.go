@@ -20,28 +20,28 @@ type globPattern struct {
 }
 
 func parseGlob(field, pattern string) (globPattern, error) {
-	refuse := func(text string) (globPattern, error) {
-		return globPattern{}, sandbox.Errorf(sandbox.ErrInvalidInput, "/%s: %q: %s", field, pattern, text)
+	refuse := func(text string) error {
+		return sandbox.Errorf(sandbox.ErrInvalidInput, "/%s: %q: %s", field, pattern, text)
 	}
 	switch {
 	case pattern == "" || len(pattern) > maxPattern:
-		return refuse("give 1 to 1000 bytes, such as **/*.py")
+		return globPattern{}, refuse("give 1 to 1000 bytes, such as **/*.py")
 	case strings.HasPrefix(pattern, "/"):
-		return refuse("the pattern is relative to path; leave out the leading slash")
+		return globPattern{}, refuse("the pattern is relative to path; leave out the leading slash")
 	}
 	for elem := range strings.SplitSeq(pattern, "/") {
 		if elem == ".." {
-			return refuse("a pattern may not contain ..; give the directory as path")
+			return globPattern{}, refuse("a pattern may not contain ..; give the directory as path")
 		}
 	}
 	pattern = strings.TrimPrefix(pattern, "./")
 	text, err := translateGlob(pattern)
 	if err != "" {
-		return refuse(err)
+		return globPattern{}, refuse(err)
 	}
 	re, cerr := regexp.Compile(`\A(?s:` + text + `)\z`)
 	if cerr != nil {
-		return refuse("not a pattern that can be used: " + cerr.Error())
+		return globPattern{}, refuse("not a pattern that can be used: " + cerr.Error())
 	}
 	g := globPattern{re: re, base: !strings.Contains(pattern, "/")}
 	for _, mark := range []string{"/.", "{.", ",."} {
