@@ -215,6 +215,9 @@ func (s *server) forward(ctx context.Context, c *client, h *head, req *http.Requ
 		s.answer(c, s.unanswered(req, errors.New("it switched protocols unasked")))
 		return false
 	}
+	if c.guard.isInner(req.URL) {
+		revalidate(resp.Header)
+	}
 	keep, err := s.respond(c, h, resp)
 	return x.finish() && err == nil && keep
 }

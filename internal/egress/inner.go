@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -79,4 +81,19 @@ func (g *Guard) dialInner(ctx context.Context, h Host, port uint16, addrs []neti
 	f := unconnected(h, port, errors.Join(errs...))
 	f.Inner = true
 	return nil, Dial{}, f
+}
+
+// isInner reports whether u is of a server on the worker's own loopback.
+func (g *Guard) isInner(u *url.URL) bool {
+	h, port, err := ParseAuthority(u.Host, 80)
+	return err == nil && g.inner(h, port) != nil
+}
+
+// revalidate has browsers ask anew for what a server gives no time to live. They
+// would guess one from its age (RFC 9111, 4.2.2), and go on showing a file that the
+// worker has edited since.
+func revalidate(header http.Header) {
+	if header["Cache-Control"] == nil && header["Expires"] == nil {
+		header["Cache-Control"] = []string{"no-cache"}
+	}
 }

@@ -1,8 +1,11 @@
 package egress
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -88,5 +91,51 @@ func TestWithoutALoopbackItIsSaidWhy(t *testing.T) {
 		if _, err := g.DialContext(t.Context(), "tcp", target); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", target, err, want)
 		}
+	}
+}
+
+func TestBrowsersAskAWorkersOwnServersAnew(t *testing.T) {
+	t.Parallel()
+	const modified = "Last-Modified: Wed, 01 Jan 2020 00:00:00 GMT\r\n"
+	for _, tt := range []struct {
+		name, status, fields, allow string
+		want                        string // Cache-Control of the answer
+	}{
+		{"no time to live", "200 OK", modified, "", "no-cache"},
+		{"unchanged", "304 Not Modified", modified, "", "no-cache"},
+		{"a Cache-Control", "200 OK", "Cache-Control: max-age=60\r\n", "", "max-age=60"},
+		{"an Expires", "200 OK", "Expires: Wed, 01 Jan 2020 00:00:00 GMT\r\n", "", ""},
+		{"the machine's own", "200 OK", modified, "127.0.0.1:8000", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			connect := func(context.Context) (net.Conn, error) {
+				near, far := net.Pipe()
+				go func() {
+					defer far.Close()
+					if _, err := http.ReadRequest(bufio.NewReader(far)); err == nil {
+						io.WriteString(far, "HTTP/1.1 "+tt.status+"\r\n"+tt.fields+"Content-Length: 0\r\n\r\n")
+					}
+				}()
+				return near, nil
+			}
+			g := &Guard{
+				Own:      noAddrs,
+				Loopback: func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) { return connect(ctx) },
+				Connect:  func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx) },
+			}
+			if tt.allow != "" {
+				g.Policy = mustPolicy(t, tt.allow)
+			}
+			out := raw(t, startProxy(t, Config{Guard: g}), "GET http://127.0.0.1:8000/ HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(out)), nil)
+			if err != nil {
+				t.Fatalf("%q: %v", out, err)
+			}
+			defer resp.Body.Close()
+			if got := resp.Header.Get("Cache-Control"); got != tt.want || resp.Status != tt.status {
+				t.Errorf("answer %q: Cache-Control %q, want %q", out, got, tt.want)
+			}
+		})
 	}
 }
