@@ -324,6 +324,7 @@ func (s *session) navigationError(call sandbox.Call, address, text string) error
 		"net::ERR_UNSAFE_REDIRECT":         "it redirects to an address that pages must not lead to; rule: URL scheme",
 		"net::ERR_INVALID_REDIRECT":        "it redirects to no valid address",
 		"net::ERR_PROXY_CONNECTION_FAILED": "there is no network here",
+		"net::ERR_UNSAFE_PORT":             "Chromium does not open this port, which belongs to another protocol: trying again does not help; a server of your own can listen on another, such as 8000",
 	}[text]
 	switch {
 	case strings.HasPrefix(text, "net::ERR_CERT_"):
@@ -354,7 +355,11 @@ func denial(call sandbox.Call, address string) error {
 }
 
 func deniedBy(d sandbox.Denial) error {
-	return sandbox.Errorf(sandbox.ErrDenied, "%s; rule: %s", d.Text, d.Rule)
+	advice := ""
+	if h, err := egress.ParseHost(d.Host); err == nil && d.Rule == egress.RuleAllowList && !h.OnLoopback() { // whose text has advice
+		advice = "; trying again does not help: whoever runs the server lists hosts in confinement.egress.allow"
+	}
+	return sandbox.Errorf(sandbox.ErrDenied, "%s; rule: %s%s", d.Text, d.Rule, advice)
 }
 
 // travel is back, forward and reload: it begins a navigation with start and waits
