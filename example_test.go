@@ -81,7 +81,7 @@ func ExampleAddTool() {
 	fmt.Println(w.Execute(context.Background(), "weather", map[string]any{"town": "Rome"}).Err)
 	// Output:
 	// {"forecast":"sunny in Rome"}
-	// Missing required field: /city is required: expected string (name of the city)
+	// Missing required field: /city is required: expected string (name of the city); "town" is not a known field
 }
 
 func ExamplePlain() {
