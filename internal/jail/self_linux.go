@@ -36,8 +36,7 @@ func sealed(name string, r io.Reader, mode uint32) (*os.File, error) {
 		err = unix.Fchmod(int(f.Fd()), mode)
 	}
 	if err == nil {
-		seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+		err = seal(f)
 	}
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
@@ -47,6 +46,14 @@ func sealed(name string, r io.Reader, mode uint32) (*os.File, error) {
 		return nil, fmt.Errorf("memory file %s: %w", name, err)
 	}
 	return f, nil
+}
+
+// seal lets nobody change a memory file any more that nobody has mapped. The seal
+// against later writers is as good as F_SEAL_WRITE then, which fails on a machine
+// whose kernel is busy with the file's pages.
+func seal(f *os.File) error {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_FUTURE_WRITE)
+	return err
 }
 
 // memfd returns an empty memory file, which may be executed where the system's
