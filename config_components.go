@@ -154,8 +154,6 @@ func unenforcedProblems(unenforced []string, l Limits) []Problem {
 			p.Key, p.Text = "confinement", u
 		case set:
 			p.Text = "is not enforced on this host: " + why
-		case limit == "workspace": // which has no default
-			continue
 		}
 		problems = append(problems, p)
 	}

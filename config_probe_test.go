@@ -11,7 +11,7 @@ import (
 
 func TestWhatTheHostDoesNotEnforceIsToldInTheWordsOfTheFile(t *testing.T) {
 	t.Parallel()
-	got := unenforcedProblems([]string{"cpu: no controller", "memory: no controller", "workspace: there is no limit unless one is set", "net-per-session: why"}, Limits{CPU: 2})
+	got := unenforcedProblems([]string{"cpu: no controller", "memory: no controller", "net-per-session: why"}, Limits{CPU: 2})
 	got = append(got,
 		limitProblem(&jail.PolicyError{Limit: "memory", Reason: "no controller", Remedy: "name it in AllowDegraded"}),
 		limitProblem(&jail.PolicyError{Limit: "egress", Reason: "no proxy", Remedy: "use bwrap"}))

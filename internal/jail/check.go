@@ -31,7 +31,7 @@ func limits(level string, l Limits, support func(cgroup.Controller) error, quota
 	ls := []limit{
 		{name: "cpu", set: l.CPU > 0, none: l.CPU == -1 || l.CPU == 0, group: true, reason: why(cgroup.CPU)},
 		{name: "memory", set: l.Memory > 0, none: l.Memory == -1, group: true, reason: why(cgroup.Memory)},
-		{name: "workspace", set: l.Workspace > 0, none: l.Workspace == -1, reason: "there is no limit unless one is set"},
+		{name: "workspace", set: l.Workspace > 0, none: l.Workspace == -1 || l.Workspace == 0},
 		{name: "processes", set: l.Processes > 0, none: l.Processes == -1, group: true, reason: why(cgroup.Pids)},
 		{name: "files", set: l.Files > 0, none: l.Files == -1},
 	}
@@ -42,7 +42,6 @@ func limits(level string, l Limits, support func(cgroup.Controller) error, quota
 		processes.reason, processes.partial = "", "counted in each session, not over all of a worker's: "+processes.reason
 	}
 	if l.Workspace > 0 {
-		ls[2].reason = ""
 		if err := quota(l.Workspace); err != nil {
 			ls[2].reason = err.Error()
 		}

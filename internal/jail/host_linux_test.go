@@ -186,10 +186,10 @@ func TestPolicyIsCheckedClosed(t *testing.T) {
 		limits    jail.Limits
 		with, not []string // where there are control groups, and where not
 	}{
-		{h, jail.Limits{}, []string{"workspace"}, []string{"memory", "workspace", "processes"}},
-		{h, jail.Limits{Memory: -1, Processes: -1}, []string{"workspace"}, []string{"workspace"}},
-		{h, jail.Limits{CPU: 1, Workspace: -1}, nil, []string{"cpu", "memory", "processes"}},
-		{none, jail.Limits{}, []string{"workspace", "files"}, []string{"memory", "workspace", "processes", "files"}},
+		{h, jail.Limits{}, nil, []string{"memory", "processes"}},
+		{h, jail.Limits{Memory: -1, Processes: -1}, nil, nil},
+		{h, jail.Limits{CPU: 1}, nil, []string{"cpu", "memory", "processes"}},
+		{none, jail.Limits{}, []string{"files"}, []string{"memory", "processes", "files"}},
 	} {
 		want := tt.not
 		if groups {

@@ -232,8 +232,9 @@ func (s *Shell) Close() error {
 // is no error, nor is one that ran into its Timeout.
 //
 // When the context ends, the command is ended as by a time-out and the result
-// is returned beside the context's error. An error other than that, [ErrNUL], [ErrEnv] and [ErrClosed] means that there is no shell: it could not be
-// started again. The next Run tries once more.
+// is returned beside the context's error. An error other than that, [ErrNUL],
+// [ErrEnv] and [ErrClosed] means that there is no shell: it could not be started
+// again. The next Run tries once more.
 func (s *Shell) Run(ctx context.Context, c Command) (Result, error) {
 	if strings.IndexByte(c.Text, 0) >= 0 || strings.IndexByte(c.Dir, 0) >= 0 {
 		return Result{}, ErrNUL
