@@ -1,8 +1,10 @@
 package bash_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"os/exec"
 	"testing"
 
 	"github.com/agentflow-go/sandbox"
@@ -49,6 +51,37 @@ func BenchmarkSession(b *testing.B) {
 				b.StartTimer()
 			}
 		})
+	}
+}
+
+// BenchmarkBareShell is echo in a bash on two pipes, unconfined and without any of
+// what [BenchmarkRun] is sure of: what that is measured against.
+func BenchmarkBareShell(b *testing.B) {
+	cmd := exec.Command("/bin/bash", "--norc", "-c", `while IFS= read -r line; do eval "$line"; printf '%s\0' "$?"; done`)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	r := bufio.NewReader(out)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := in.Write([]byte("echo hi\n")); err != nil {
+			b.Fatal(err)
+		}
+		if got, err := r.ReadString(0); got != "hi\n0\x00" || err != nil {
+			b.Fatalf("%q, %v", got, err)
+		}
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		b.Fatal(err)
 	}
 }
 
