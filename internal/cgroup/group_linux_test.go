@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -257,7 +260,7 @@ func TestLeftoversOfTheDeadOnlyAreSwept(t *testing.T) {
 	live := openRoot(t, Pids)
 	g := newGroup(t, live, "live", Limits{})
 
-	cmd, out := helper(t, "holder", nil)
+	cmd, out := helper(t, "holder", "", nil)
 	line, err := out.ReadString('\n')
 	var pid int
 	var dir string
@@ -290,10 +293,65 @@ func TestLeftoversOfTheDeadOnlyAreSwept(t *testing.T) {
 	}
 }
 
+func TestLeftoversBesideTheOwnGroupAreSwept(t *testing.T) {
+	t.Parallel()
+	r := openRoot(t, Pids)
+	var up string // of two groups, where a program runs first and where it runs next
+	for _, b := range r.bases {
+		if slices.Contains(b.has, Pids) && !b.h.v2 {
+			up = filepath.Join(b.h.own, fmt.Sprintf("cgroup-test-%d", os.Getpid()))
+		}
+	}
+	if up == "" {
+		t.Skip("version 2 of control groups: no group with processes can have others below it, so that this needs systemd")
+	}
+	dirs := []string{up, up + "/first", up + "/next"}
+	for _, dir := range dirs {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		for _, dir := range slices.Backward(dirs) {
+			if err := os.Remove(dir); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+
+	cmd, out := helper(t, "holder", dirs[1], nil)
+	line, err := out.ReadString('\n')
+	if err != nil {
+		t.Fatalf("helper said %q: %v", line, err)
+	}
+	left := func() []string {
+		found, err := filepath.Glob(dirs[1] + "/" + prefix + "*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	open := func() {
+		next, out := helper(t, "opener", dirs[2], nil)
+		said, err := io.ReadAll(out)
+		if err = errors.Join(err, next.Wait()); err != nil || len(said) > 0 {
+			t.Fatalf("helper said %q: %v", said, err)
+		}
+	}
+	if open(); len(left()) != 1 {
+		t.Errorf("of a living program there is %q, want one group", left())
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	eventually(t, "the dead program's group is gone", func() bool { open(); return len(left()) == 0 })
+}
+
 func TestUnprivilegedIsToldWhy(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	cmd, out := helper(t, "denied", &syscall.Credential{Uid: 65534, Gid: 65534})
+	cmd, out := helper(t, "denied", "", &syscall.Credential{Uid: 65534, Gid: 65534})
 	var b bytes.Buffer
 	if _, err := b.ReadFrom(out); err != nil {
 		t.Fatal(err)

@@ -95,9 +95,33 @@ func (l *lease) unlock() error {
 	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
 }
 
-// sweep removes what dead programs of this namespace left below parent. What
-// cannot be removed is left for the next one.
+// besideMost bounds how many groups beside a program's own are looked into.
+const besideMost = 1000
+
+// sweep removes what dead programs of this namespace left below parent and below
+// the groups beside it: who starts a program anew, from another login or as
+// another service, may start it in another group.
 func (k *kernel) sweep(h *hierarchy, parent, suffix string) {
+	k.sweepBelow(h, parent, suffix)
+	if parent == h.mount {
+		return
+	}
+	up := filepath.Dir(parent)
+	k.sweepBelow(h, up, suffix)
+	entries, err := os.ReadDir(up)
+	if err != nil {
+		return
+	}
+	for _, e := range entries[:min(len(entries), besideMost)] {
+		if dir := filepath.Join(up, e.Name()); e.IsDir() && dir != parent {
+			k.sweepBelow(h, dir, suffix)
+		}
+	}
+}
+
+// sweepBelow removes what dead programs of this namespace left below parent. What
+// cannot be removed is left for the next one.
+func (k *kernel) sweepBelow(h *hierarchy, parent, suffix string) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return

@@ -16,17 +16,29 @@ import (
 	"time"
 )
 
-// helperVar, in the environment, turns the test binary into one of helpers.
-const helperVar = "CGROUP_TEST_HELPER"
+// helperVar, in the environment, turns the test binary into one of helpers, and
+// helperIn names the directory of the group that it goes into before.
+const (
+	helperVar = "CGROUP_TEST_HELPER"
+	helperIn  = "CGROUP_TEST_IN"
+)
 
 var helpers = map[string]func() error{
 	"holder": helpHold,
 	"denied": helpDenied,
+	"opener": helpOpen,
 }
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(helperVar); name != "" {
-		if err := helpers[name](); err != nil {
+		var err error
+		if dir := os.Getenv(helperIn); dir != "" {
+			err = write(dir, "cgroup.procs", "0")
+		}
+		if err == nil {
+			err = helpers[name]()
+		}
+		if err != nil {
 			fmt.Println("helper:", err)
 			os.Exit(1)
 		}
@@ -52,6 +64,15 @@ func helpHold() error {
 	fmt.Printf("%d %s\n", cmd.Process.Pid, r.bases[0].lease.dir)
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// helpOpen is a program that makes no group.
+func helpOpen() error {
+	r, err := Open(Options{})
+	if err != nil {
+		return err
+	}
+	return r.Close()
 }
 
 // helpDenied says what an unprivileged program is told.
@@ -162,7 +183,9 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-func helper(t testing.TB, name string, cred *syscall.Credential) (*exec.Cmd, *bufio.Reader) {
+// helper starts one of helpers, as another user if cred is not nil, and in the
+// group at the directory in unless that is "".
+func helper(t testing.TB, name, in string, cred *syscall.Credential) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	exe := "/proc/self/exe"
 	if cred != nil { // the binary lies where others cannot go
@@ -183,7 +206,7 @@ func helper(t testing.TB, name string, cred *syscall.Credential) (*exec.Cmd, *bu
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = []string{helperVar + "=" + name, "PATH=" + os.Getenv("PATH")}
+	cmd.Env = []string{helperVar + "=" + name, helperIn + "=" + in, "PATH=" + os.Getenv("PATH")}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	out, err := cmd.StdoutPipe()
