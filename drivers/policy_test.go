@@ -98,7 +98,7 @@ func TestNothingOfTheHostIsOpenInTheFirstProcess(t *testing.T) {
 	t.Parallel()
 	eachLevel(t, func(t *testing.T, l level) {
 		b := l.newBox(t, sandbox.Confinement{})
-		got := b.must(`for f in /proc/1/fd/*; do case $(readlink $f) in host:*|socket:*|pipe:*) (: <>$f) 2>/dev/null && echo "$f $(readlink $f)"; esac; done; true`)
+		got := b.must(`for f in /proc/1/fd/*; do to=$(readlink $f); case $to in host:*|socket:*|pipe:*) (: <>$f) 2>/dev/null && echo "$f $to"; esac; done; true`)
 		for line := range strings.Lines(got) {
 			if !strings.Contains(line, "pipe:") { // its own, between it and a program of this session
 				t.Errorf("can be opened: %s", line)

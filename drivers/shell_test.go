@@ -106,8 +106,14 @@ func TestPrograms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// It waits for the end, but not for ever.
 		out, err := b.sh.Kill.Call(ctx, b.w, bash.KillInput{ID: st.ID, Signal: "KILL"})
-		if err != nil || out.Running || out.ExitCode == nil || *out.ExitCode != 137 {
+		for since = 0; err == nil && out.Running; {
+			var now bash.OutputOutput
+			now, err = b.sh.Output.Call(ctx, b.w, bash.OutputInput{ID: st.ID, Since: since, Wait: 10})
+			since, out = now.Next, bash.KillOutput{Running: now.Running, ExitCode: now.ExitCode}
+		}
+		if err != nil || out.ExitCode == nil || *out.ExitCode != 137 {
 			t.Errorf("kill = %+v, %v; want exit code 137", out, err)
 		}
 	})
