@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
 )
 
 // The labels of a container say which process of which machine made it. A process
@@ -27,34 +28,46 @@ const (
 func ownLabels() map[string]string {
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // "" is nobody's
 	space, _ := os.Readlink("/proc/self/ns/pid")
+	start, _ := startTime(os.Getpid())
 	return map[string]string{
 		labelBoot: strings.TrimSpace(string(boot)), labelSpace: space,
-		labelPid: strconv.Itoa(os.Getpid()), labelStart: startTime(os.Getpid()),
+		labelPid: strconv.Itoa(os.Getpid()), labelStart: start,
 	}
 }
 
-// startTime is when a process started, in ticks since the boot; "" if there is none.
-func startTime(pid int) string {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// startTime is when a process started, in ticks since the boot.
+func startTime(pid int) (string, error) {
+	path := fmt.Sprintf("/proc/%d/stat", pid)
+	b, err := os.ReadFile(path)
 	if err != nil {
-		return ""
+		return "", err
 	}
 	// The name, in parentheses, may hold anything.
 	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 	if len(f) < 20 {
-		return ""
+		return "", fmt.Errorf("%s: %q", path, b)
 	}
-	return f[19]
+	return f[19], nil
 }
 
 // abandoned tells whether the program that a container belongs to is gone. What
 // cannot be told from here is not.
 func abandoned(label, own map[string]string) bool {
-	if label[labelBoot] == "" || label[labelBoot] != own[labelBoot] || label[labelSpace] == "" || label[labelSpace] != own[labelSpace] {
-		return false
+	for _, l := range []string{labelBoot, labelSpace} {
+		if label[l] == "" || label[l] != own[l] {
+			return false
+		}
 	}
 	pid, err := strconv.Atoi(label[labelPid])
-	return err == nil && startTime(pid) != label[labelStart]
+	if err != nil || pid <= 0 || label[labelStart] == "" {
+		return false
+	}
+	if start, err := startTime(pid); err == nil {
+		return start != label[labelStart]
+	}
+	// That nothing can be read may have other reasons: a /proc that hides others'
+	// processes, too many open files.
+	return errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
 // sweep removes the containers of programs that are gone.

@@ -18,17 +18,20 @@ func TestOnlyTheDeadAreAbandoned(t *testing.T) {
 	if own[labelStart] == "" || own[labelBoot] == "" || own[labelSpace] == "" {
 		t.Fatalf("own labels %v, want all known", own)
 	}
+	const none = "4194305" // more than the kernel ever gives
 	for name, tt := range map[string]struct {
 		change map[string]string
 		want   bool
 	}{
 		"of this program":       {nil, false},
 		"of one of that number": {map[string]string{labelStart: "1"}, true},
-		"of one that is gone":   {map[string]string{labelPid: "0"}, true},
+		"of one that is gone":   {map[string]string{labelPid: none}, true},
 		"no number":             {map[string]string{labelPid: "x"}, false},
-		"of another boot":       {map[string]string{labelBoot: "b", labelPid: "0"}, false},
-		"of a boot unknown":     {map[string]string{labelBoot: "", labelPid: "0"}, false},
-		"out of sight":          {map[string]string{labelSpace: "pid:[1]", labelPid: "0"}, false},
+		"no process's number":   {map[string]string{labelPid: "0"}, false},
+		"of a start unknown":    {map[string]string{labelStart: ""}, false},
+		"of another boot":       {map[string]string{labelBoot: "b", labelPid: none}, false},
+		"of a boot unknown":     {map[string]string{labelBoot: "", labelPid: none}, false},
+		"out of sight":          {map[string]string{labelSpace: "pid:[1]", labelPid: none}, false},
 	} {
 		label := maps.Clone(own)
 		maps.Copy(label, tt.change)
@@ -36,8 +39,8 @@ func TestOnlyTheDeadAreAbandoned(t *testing.T) {
 			t.Errorf("a container %s: abandoned is %v, want %v", name, got, tt.want)
 		}
 	}
-	if got := startTime(os.Getpid()); got != own[labelStart] {
-		t.Errorf("startTime() = %s, then %s", own[labelStart], got)
+	if got, err := startTime(os.Getpid()); got != own[labelStart] || err != nil {
+		t.Errorf("startTime() = %s, then %s, %v", own[labelStart], got, err)
 	}
 	if n, err := strconv.Atoi(own[labelStart]); err != nil || n <= 0 {
 		t.Errorf("started at %q, want ticks", own[labelStart])
