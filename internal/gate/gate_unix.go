@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -32,6 +33,11 @@ type Gate struct {
 // Open puts a copy of the program of mode mode into dir, which must be private to
 // this program and empty, and is the caller's to remove.
 func Open(dir string, program io.ReaderAt, mode os.FileMode) (*Gate, error) {
+	// A child that this program has forked and that has not executed its own program
+	// yet has a copy of every descriptor. With one that writes to the file nobody
+	// could execute it.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	f, err := os.OpenFile(filepath.Join(dir, ProgramName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("gate: %w", err)
