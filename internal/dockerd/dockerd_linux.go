@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -164,13 +165,26 @@ func (d *Daemon) Close() error {
 	return errors.Join(remove(d.dir), d.lease.Close())
 }
 
-// remove removes what a daemon that has ended left.
+// remove removes what a daemon that has ended left. What is killed has mounts,
+// control groups and files until it is gone, so it tries until nothing is left.
 func remove(dir string) error {
-	// What is killed has mounts and control groups until it is gone.
-	for begin := time.Now(); killShims(dir) > 0 && time.Since(begin) < stopTime; {
+	for begin := time.Now(); ; {
+		err := removeOnce(dir)
+		if err == nil || time.Since(begin) > stopTime {
+			return err
+		}
 		<-time.After(5 * time.Millisecond)
 	}
-	return errors.Join(unmountBelow(dir), removeGroups(groupsOf(dir)), os.RemoveAll(dir))
+}
+
+func removeOnce(dir string) error {
+	if n := killShims(dir); n > 0 {
+		return fmt.Errorf("%d processes of the daemon in %s do not die", n, dir)
+	}
+	if err := errors.Join(unmountBelow(dir), removeGroups(groupsOf(dir))); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
 
 // groupsOf is the name of the control groups of the daemon in dir.
@@ -229,7 +243,8 @@ func unmountBelow(dir string) error {
 	for i := len(lines) - 1; i >= 0; i-- {
 		f := strings.Fields(lines[i])
 		if len(f) > 4 && strings.HasPrefix(f[4], dir+"/") {
-			if err := syscall.Unmount(f[4], syscall.MNT_DETACH); err != nil {
+			// EINVAL: one that went with another.
+			if err := syscall.Unmount(f[4], syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
 				errs = append(errs, fmt.Errorf("unmount %s: %w", f[4], err))
 			}
 		}
@@ -237,7 +252,8 @@ func unmountBelow(dir string) error {
 	return errors.Join(errs...)
 }
 
-// removeGroups removes the control groups of that name, from the leaves up.
+// removeGroups kills what is in the control groups of that name, which outlives its
+// keeper, and removes them, from the leaves up.
 func removeGroups(name string) error {
 	tops, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
 	if err != nil {
@@ -253,7 +269,13 @@ func removeGroups(name string) error {
 			return nil
 		})
 		for i := len(dirs) - 1; i >= 0; i-- {
-			if err := syscall.Rmdir(dirs[i]); err != nil {
+			procs, _ := os.ReadFile(dirs[i] + "/cgroup.procs") // what it has keeps it
+			for _, f := range strings.Fields(string(procs)) {
+				if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+					_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone
+				}
+			}
+			if err := syscall.Rmdir(dirs[i]); err != nil && !errors.Is(err, syscall.ENOENT) {
 				errs = append(errs, fmt.Errorf("remove control group %s: %w", dirs[i], err))
 			}
 		}
