@@ -79,29 +79,45 @@ func (b *childBoss) Wait() error {
 }
 
 // Abandon kills a bwrap that made no jail, or a first process, with its children
-// and waits for it. Children first: one that bwrap has just made does not die
+// and waits for them. Children first: one that bwrap has just made does not die
 // with it yet.
 func (b *childBoss) Abandon() {
-	for range 2 {
-		KillChildren(b.p.Pid)
-		_ = b.p.Signal(syscall.SIGSTOP) // it makes no more while we look again
+	dying := killChildren(b.p.Pid)
+	if b.p.Signal(syscall.SIGSTOP) == nil {
+		// It may be making one just now, and makes no more once it has stopped.
+		for unix.Waitid(unix.P_PID, b.p.Pid, nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+		}
+		dying = append(dying, killChildren(b.p.Pid)...)
 	}
 	_ = b.p.Kill()
 	_ = b.Wait()
+	for _, fd := range dying {
+		gone(fd, killTime) // or it hangs in the kernel
+	}
+	closeAll(dying)
 }
 
 // KillChildren kills the processes that pid, a child of this program that was not
-// waited for, has started and not waited for.
-func KillChildren(pid int) {
+// waited for, has started and not waited for. It does not wait for their end.
+func KillChildren(pid int) { closeAll(killChildren(pid)) }
+
+// killChildren is KillChildren. It returns descriptors of what it killed, which are
+// the caller's.
+func killChildren(pid int) (dying []int) {
 	for _, p := range processes() {
 		if p.parent != pid {
 			continue
 		}
-		if fd, err := unix.PidfdOpen(p.pid, 0); err == nil {
-			if q, ok := readStat(p.pid); ok && q.parent == pid {
-				_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may be gone
-			}
+		fd, err := unix.PidfdOpen(p.pid, 0)
+		if err != nil {
+			continue // gone
+		}
+		if q, ok := readStat(p.pid); ok && q.parent == pid {
+			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may be gone
+			dying = append(dying, fd)
+		} else {
 			unix.Close(fd)
 		}
 	}
+	return dying
 }

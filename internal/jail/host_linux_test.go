@@ -49,7 +49,14 @@ func TestLevels(t *testing.T) {
 func fakeBwrap(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bwrap")
-	if err := errors.Join(os.WriteFile(path, []byte("#!/bin/bash\n"+script), 0o755), usertest.OpenWay(filepath.Dir(path))); err != nil {
+	// By another program, for the children that other tests start meanwhile would
+	// have it open for writing, and then it cannot be executed.
+	write := exec.Command("sh", "-c", `cat >"$0" && chmod 755 "$0"`, path)
+	write.Stdin = strings.NewReader("#!/bin/bash\n" + script)
+	if out, err := write.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := usertest.OpenWay(filepath.Dir(path)); err != nil {
 		t.Fatal(err)
 	}
 	return path

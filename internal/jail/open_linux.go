@@ -130,7 +130,7 @@ func openInTime(ctx context.Context, o Options, d Driver) (*Host, error) {
 }
 
 // hangTime is what an Open that was called off gets to clean up.
-const hangTime = time.Second
+const hangTime = 5 * time.Second
 
 func open(ctx context.Context, o Options, d Driver) (_ *Host, err error) {
 	h := &Host{driver: d, degraded: o.AllowDegraded, dataDir: o.DataDir, log: o.Logger, volumes: o.Quota,
