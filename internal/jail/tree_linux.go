@@ -61,10 +61,10 @@ func readStat(pid int) (process, bool) {
 }
 
 // tree picks from all what belongs together: the processes roots, everything in
-// the session led, or in one that a member leads, and every descendant of a
-// member.
-func tree(all []process, roots map[int]bool, led int) []process {
-	in, sessions := map[int]bool{}, map[int]bool{led: true}
+// one of sessions, or in one that a member leads, which is added to them, and
+// every descendant of a member.
+func tree(all []process, roots, sessions map[int]bool) []process {
+	in := map[int]bool{}
 	var out []process
 	for again := true; again; {
 		again = false
@@ -91,14 +91,27 @@ const noSession = -1
 // this many is left to the end of its jail.
 const sweepRounds = 200
 
-// sweep kills a tree (see there): it stops all members until a look at the
-// process table finds no new one, then kills them together, so that none can
-// have a child behind the sweep's back. keep is never touched.
+// sweep kills a tree (see there) with what is in the session led: it stops all
+// members until a look at the process table finds no new one, then kills them
+// together, so that none can have a child behind the sweep's back. Then it looks
+// again, for a member may have been forking since before it was stopped; one that
+// was killed makes no child any more. keep is never touched.
 func sweep(roots map[int]bool, led, keep int) {
-	stopped := map[int]bool{keep: true}
+	stopped, killed := map[int]bool{keep: true}, map[int]bool{keep: true}
+	sessions := map[int]bool{led: true}
 	var members []process
+	kill := func() (any bool) {
+		for _, p := range members {
+			if !killed[p.pid] {
+				killed[p.pid], any = true, true
+				sessions[p.session] = true         // its child is not found as such once it is gone
+				_ = unix.Kill(p.pid, unix.SIGKILL) // it may be gone
+			}
+		}
+		return any
+	}
 	for range sweepRounds {
-		members = tree(processes(), roots, led)
+		members = tree(processes(), roots, sessions)
 		fresh := false
 		for _, p := range members {
 			if !stopped[p.pid] && p.state != 'Z' && p.state != 'X' {
@@ -106,15 +119,11 @@ func sweep(roots map[int]bool, led, keep int) {
 				_ = unix.Kill(p.pid, unix.SIGSTOP) // it may be gone
 			}
 		}
-		if !fresh {
-			break
+		if !fresh && !kill() {
+			return
 		}
 	}
-	for _, p := range members {
-		if p.pid != keep {
-			_ = unix.Kill(p.pid, unix.SIGKILL) // it may be gone
-		}
-	}
+	kill()
 }
 
 // kill ends the tree of a program: its session and all that descends from it. A

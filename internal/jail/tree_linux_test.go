@@ -71,6 +71,11 @@ func TestKillEndsTheTree(t *testing.T) {
 					t.Errorf("Wait() (-want +got):\n%s", diff)
 				}
 				eventually(t, "the whole tree is gone", func() bool { return len(withArg0(name)) == 0 })
+				if h.Level() != "none" { // where the first process, the other program and who looks are not all
+					eventually(t, "nothing else of it is left", func() bool {
+						return len(strings.Fields(sh(t, j, "cd /proc && echo [0-9]*"))) == 3
+					})
+				}
 				if err := p.Kill(); err != nil {
 					t.Errorf("second Kill() = %v", err)
 				}
@@ -113,7 +118,7 @@ func TestOrphansAreReaped(t *testing.T) {
 	anyUser(t)
 	eachLevel(t, func(t *testing.T, h *jail.Host) {
 		j := newJail(t, h)
-		sh(t, j, "for i in $(seq 50); do (sleep 0 & ) ; (setsid true &) ; done >/dev/null 2>&1")
+		sh(t, j, "exec >/dev/null 2>&1; for i in $(seq 50); do (sleep 0 & ) ; (setsid true &) ; done")
 		p, err := j.Start(t.Context(), jail.Cmd{Path: "sleep", Args: []string{"1000"}})
 		if err != nil {
 			t.Fatal(err)
