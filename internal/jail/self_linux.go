@@ -52,7 +52,11 @@ func sealed(name string, r io.Reader, mode uint32) (*os.File, error) {
 // against later writers is as good as F_SEAL_WRITE then, which fails on a machine
 // whose kernel is busy with the file's pages.
 func seal(f *os.File) error {
-	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_FUTURE_WRITE)
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW
+	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals|unix.F_SEAL_FUTURE_WRITE)
+	if errors.Is(err, unix.EINVAL) { // before Linux 5.1
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals|unix.F_SEAL_WRITE)
+	}
 	return err
 }
 

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
+	"github.com/agentflow-go/sandbox/internal/cgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,5 +87,44 @@ func TestSealWithPagesInUse(t *testing.T) {
 	}
 	if err := seal(f); err != nil {
 		t.Errorf("seal = %v", err)
+	}
+}
+
+// TestSealOfOldKernels has a filter answer like a kernel before Linux 5.1.
+func TestSealOfOldKernels(t *testing.T) {
+	t.Parallel()
+	f, err := memfd("test", unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const args = 16 // where they begin
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_FCNTL, Jf: 5},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: args + 8},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.F_ADD_SEALS, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: args + 16},
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: unix.F_SEAL_FUTURE_WRITE, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EINVAL)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	var filtered, old, sealed error
+	cgroup.OffLeader(func() {
+		runtime.LockOSThread() // never unlocked: the filter goes with the thread
+		prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+		filtered = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); errno != 0 {
+			filtered = errors.Join(filtered, errno)
+		}
+		_, old = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_FUTURE_WRITE)
+		sealed = seal(f)
+	})
+	if filtered != nil || !errors.Is(old, unix.EINVAL) {
+		t.Fatalf("a filter: %v; the seal = %v, want EINVAL", filtered, old)
+	}
+	seals, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
+	if want := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE; sealed != nil || err != nil || seals != want {
+		t.Errorf("seal = %v, the seals are %#x, %v, want %#x", sealed, seals, err, want)
 	}
 }
