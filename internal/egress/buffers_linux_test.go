@@ -1,7 +1,9 @@
 package egress
 
 import (
+	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -50,6 +52,9 @@ func TestLittleIsHeldForAServerThatDoesNotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		n, err := conn.Write(chunk)
+		if errors.Is(err, os.ErrDeadlineExceeded) && n+sent == 0 {
+			continue // this program was held up before it wrote anything
+		}
 		if sent += n; err != nil {
 			break
 		}

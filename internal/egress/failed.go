@@ -106,6 +106,7 @@ func unanswered(h Host, port uint16, err error) *Failed {
 	case isTimeout(err):
 		f.Cause = CauseSilent
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, net.ErrClosed),                                  // the transport, which saw the end first, was still writing
 		strings.Contains(err.Error(), "server closed idle connection"): // an error of net/http's that has no name
 		f.Cause = CauseEnded
 	}

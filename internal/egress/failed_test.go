@@ -2,6 +2,8 @@ package egress
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -82,6 +84,22 @@ func TestServersThatDoNotAnswerFail(t *testing.T) {
 	got := raw(t, startProxy(t, Config{Guard: guard, OnFailed: heard.add}), "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
 	if want := "HTTP/1.1 502 cannot reach a.test:80: the server closed the connection without an answer"; !strings.HasPrefix(got, want) || len(heard.list) != 1 {
 		t.Errorf("answer %q, heard %q, want %q, once", got, heard.list, want)
+	}
+}
+
+// How the transport tells that a server hung up depends on what it was doing.
+func TestAServerThatHangsUpIsOneFailure(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		io.EOF, io.ErrUnexpectedEOF, errors.New("http: server closed idle connection"),
+		&net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)},
+		&net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)},
+		&net.OpError{Op: "write", Net: "tcp", Err: net.ErrClosed},
+	} {
+		f := unanswered(Host{name: "a.test"}, 80, fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", err))
+		if f.Cause != CauseEnded || !errors.Is(f, err) {
+			t.Errorf("%v is %q, want %q", err, f.Cause, CauseEnded)
+		}
 	}
 }
 
