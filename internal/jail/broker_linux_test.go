@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
+	"golang.org/x/sys/unix"
 )
 
 // Jails do not hang on the broker that forked them, and the next one is forked by
@@ -20,13 +21,19 @@ func TestJailsOutliveTheirBroker(t *testing.T) {
 	h := open(t, jail.Options{Level: "native"})
 	j := newJail(t, h)
 	first := h.Broker()
+	end, err := unix.PidfdOpen(first, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(end)
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatalf("kill the broker, process %d: %v", first, err)
 	}
-	// Until its socket is closed it may take one more request, and not answer it.
+	// Until its last thread has ended, and its socket is closed with it, it may take
+	// one more request, and not answer it.
 	eventually(t, "the broker's end", func() bool {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", first))
-		return err != nil || bytes.Contains(b, []byte(") Z "))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(end), Events: unix.POLLIN}}, 0)
+		return n == 1 && err == nil
 	})
 	if out := sh(t, j, "echo lives"); out != "lives\n" {
 		t.Errorf("the jail says %q", out)

@@ -18,19 +18,21 @@ import (
 )
 
 // greetInside starts a server that tells whoever connects its greeting. It listens
-// at host on a free port, and accepts unless deaf. It says where that is.
-func greetInside(t *testing.T, j *jail.Jail, host, greeting string, deaf bool) netip.AddrPort {
+// at addr, with port 0 on any that is free, and accepts unless deaf. It says where
+// that is.
+func greetInside(t *testing.T, j *jail.Jail, addr, greeting string, deaf bool) netip.AddrPort {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
+	at := netip.MustParseAddrPort(addr)
 	_, err = j.Start(t.Context(), jail.Cmd{Path: "python3", Stdout: w, Args: []string{"-c", `
 import socket, sys
-host, greeting, deaf = sys.argv[1:]
+host, port, greeting, deaf = sys.argv[1:]
 s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-s.bind((host, 0)); s.listen(0 if deaf else 128)
+s.bind((host, int(port))); s.listen(0 if deaf else 128)
 full = []
 if deaf:
     # Its queue is full when a connection stays half open.
@@ -42,7 +44,7 @@ print(s.getsockname()[1], flush=True)
 while True:
     if deaf: sys.stdin.read(); import time; time.sleep(1000)
     c, _ = s.accept()
-    c.sendall(greeting.encode()); c.close()`, host, greeting, map[bool]string{true: "deaf"}[deaf]}})
+    c.sendall(greeting.encode()); c.close()`, at.Addr().String(), fmt.Sprint(at.Port()), greeting, map[bool]string{true: "deaf"}[deaf]}})
 	w.Close()
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +53,7 @@ while True:
 	if _, err := fmt.Fscan(r, &port); err != nil {
 		t.Fatalf("the server in the jail says no port: %v", err)
 	}
-	return netip.AddrPortFrom(netip.MustParseAddr(host), port)
+	return netip.AddrPortFrom(at.Addr(), port)
 }
 
 // greeted returns what the server at addr says to the identity.
@@ -84,9 +86,18 @@ func testDialReachesTheWorkersLoopbackOnly(t *testing.T, h *jail.Host) {
 		t.Fatal(err)
 	}
 	defer host.Close()
-	four, six := greetInside(t, one, "127.0.0.1", "four", false), greetInside(t, two, "::1", "six", false)
-	any4 := greetInside(t, one, "0.0.0.0", "any", false)
-	hidden, away1 := greetInside(t, apart, "127.0.0.1", "apart", false), greetInside(t, lone, "127.0.0.1", "away", false)
+	// Each at a port of its own, in whichever network: what is not to be reached is
+	// no other server.
+	ports := 8000
+	if host.Addr().(*net.TCPAddr).Port/1000 == 8 {
+		ports = 9000
+	}
+	inside := func(j *jail.Jail, host, greeting string) netip.AddrPort {
+		ports++
+		return greetInside(t, j, net.JoinHostPort(host, fmt.Sprint(ports)), greeting, false)
+	}
+	four, six, any4 := inside(one, "127.0.0.1", "four"), inside(two, "::1", "six"), inside(one, "0.0.0.0", "any")
+	hidden, away1 := inside(apart, "127.0.0.1", "apart"), inside(lone, "127.0.0.1", "away")
 	nobody := netip.MustParseAddrPort("127.0.0.1:1")
 	at := func(a netip.AddrPort, host string) netip.AddrPort {
 		return netip.AddrPortFrom(netip.MustParseAddr(host), a.Port())
@@ -128,7 +139,7 @@ func TestDialEndsWithItsContext(t *testing.T) { eachConfined(t, testDialEndsWith
 
 func testDialEndsWithItsContext(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
-	addr := greetInside(t, newJailOf(t, h, p), "127.0.0.1", "", true)
+	addr := greetInside(t, newJailOf(t, h, p), "127.0.0.1:0", "", true)
 	late, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if conn, err := p.Identity.Dial(late, addr); !errors.Is(err, context.DeadlineExceeded) {
@@ -145,7 +156,7 @@ func TestDialNeverLeadsToTheHost(t *testing.T) {
 	t.Parallel()
 	h := open(t, jail.Options{Level: "none"})
 	p := policy(t, h)
-	addr := greetInside(t, newJailOf(t, h, p), "127.0.0.1", "the host's", false)
+	addr := greetInside(t, newJailOf(t, h, p), "127.0.0.1:0", "the host's", false)
 	if got, err := greeted(t.Context(), p.Identity, addr); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("under level none Dial says %q, %v, want connection refused", got, err)
 	}
@@ -156,7 +167,7 @@ func TestManyDialAtOnce(t *testing.T) { eachConfined(t, testManyDialAtOnce) }
 func testManyDialAtOnce(t *testing.T, h *jail.Host) {
 	p := policy(t, h)
 	j := newJailOf(t, h, p)
-	addr := greetInside(t, j, "127.0.0.1", "hello", false)
+	addr := greetInside(t, j, "127.0.0.1:0", "hello", false)
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
@@ -212,8 +223,8 @@ func testDialDoesNotLeadBackToThisProgram(t *testing.T, h *jail.Host) {
 	got := sh(t, j, fmt.Sprintf(`python3 -c '
 import os, socket
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", %d)); s.listen()
-if os.fork(): print("ready", flush=True); os._exit(0)
-os.close(1); os.close(2)
+print("ready", flush=True); os.close(1); os.close(2)
+if os.fork(): os._exit(0)
 c, _ = s.accept(); c.sendall(b"mine")'`, addr.Port()))
 	if got != "ready\n" {
 		t.Fatalf("the server says %q", got)

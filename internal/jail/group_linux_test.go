@@ -272,7 +272,7 @@ func TestNothingIsLeftOfGroups(t *testing.T) {
 	p := policy(t, h)
 	j := newJailOf(t, h, p)
 	mark := "left" + strconv.Itoa(os.Getpid())
-	sh(t, j, fmt.Sprintf("(setsid bash -c 'exec -a %s sleep 1000' >/dev/null 2>&1 &)", mark))
+	sh(t, j, fmt.Sprintf("exec >/dev/null 2>&1; (setsid bash -c 'exec -a %s sleep 1000' &)", mark))
 	eventually(t, "it runs", func() bool { return len(withArg0(mark)) == 1 })
 	dir := groupDir(t, first(t, j), "pids")
 	if err := syscall.Kill(first(t, j), syscall.SIGKILL); err != nil {

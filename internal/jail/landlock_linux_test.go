@@ -109,9 +109,30 @@ func TestProgramsOfAJailSeeEachOther(t *testing.T) { eachConfined(t, testProgram
 
 func testProgramsOfAJailSeeEachOther(t *testing.T, h *jail.Host) {
 	j := newJail(t, h)
-	p, err := j.Start(t.Context(), jail.Cmd{Path: "sleep", Args: []string{"1000"}, Env: []string{"SEEN=yes"}})
+	ask, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
+	}
+	defer in.Close()
+	out, say, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	p, err := j.Start(t.Context(), jail.Cmd{Path: "cat", Env: []string{"SEEN=yes"}, Stdin: ask, Stdout: say})
+	ask.Close()
+	say.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// While it is being executed it cannot be looked at yet.
+	if _, err := in.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	if b := make([]byte, 1); true {
+		if _, err := out.Read(b); err != nil || b[0] != 'x' {
+			t.Fatalf("cat says %q, %v", b, err)
+		}
 	}
 	got := sh(t, j, fmt.Sprintf(`readlink /proc/%[1]d/cwd; tr '\0' '\n' </proc/%[1]d/environ | grep SEEN; ls /proc/%[1]d/fd | wc -l; kill %[1]d`, p.Pid()))
 	if diff := cmp.Diff("/workspace\nSEEN=yes\n3\n", got); diff != "" {

@@ -6,12 +6,14 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/agentflow-go/sandbox/internal/jail"
 )
@@ -266,10 +268,19 @@ func testListenIsOnTheJailsLoopback(t *testing.T, h *jail.Host) {
 			}
 		}
 	}
-	c, err := net.Dial("tcp", addrs[0])
-	if err == nil {
-		c.Close()
-		t.Errorf("%s is reached from outside", addrs[0])
+	// Another program of the host may listen there, and answer something else or
+	// nothing.
+	const target = "http://outside.test/"
+	outside := &http.Client{
+		Transport: &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addrs[0]}), DisableKeepAlives: true},
+		Timeout:   10 * time.Second,
+	}
+	if resp, err := outside.Get(target); err == nil {
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if string(body) == "you asked for "+target {
+			t.Errorf("%s is reached from outside: %q, %v", addrs[0], body, err)
+		}
 	}
 	if err := j.Close(); err != nil {
 		t.Error(err)

@@ -15,7 +15,8 @@ import (
 )
 
 // Each script must succeed in a confined jail; $HOSTFILE is a file that every
-// user of the host may read, $HOSTPID the host program.
+// user of the host may read, $HOSTPID the host program, unless the jail has come to
+// that number itself.
 var viewTests = []struct{ name, script string }{
 	{"no host file", `! cat "$HOSTFILE" && ! cat "/proc/1/root$HOSTFILE" && ! ls "$(dirname "$HOSTFILE")"`},
 	{"only these in the root", `test "$(cd / && echo [!l]* | sed s/sbin/sbin/)" = "bin dev etc proc run sbin tmp usr var workspace"`},
@@ -34,7 +35,7 @@ var viewTests = []struct{ name, script string }{
 	{"first process: root and directory", `! ls /proc/1/root/ && ! ls /proc/1/cwd/`},
 	{"first process: command line tells nothing", `test "$(tr -d '\0' </proc/1/cmdline)" = "/proc/self/fd/4$(printf '\001jail-first-process\001')"`},
 	{"first process survives signals", `for s in $(seq 1 64); do test $s = 32 -o $s = 33 || kill -$s 1; done; sleep 0.05; kill -0 1`},
-	{"no host process", `! kill -0 $HOSTPID; test "$(ls -d /proc/[0-9]* | wc -l)" -lt 8`},
+	{"no host process", `{ test $HOSTPID -le $(($$ + 9)) || ! kill -0 $HOSTPID; } && test "$(ls -d /proc/[0-9]* | wc -l)" -lt 8`},
 	{"descriptors", `test "$(cd /proc/self/fd && echo *)" = "0 1 2 3"`}, // 3 is the directory being listed
 
 	{"root is read-only", `! touch /x && ! mkdir /x && ! touch /var/x && ! touch /run/x`},
@@ -174,7 +175,7 @@ func TestWorkersDoNotSeeEachOther(t *testing.T) { eachConfined(t, testWorkersDoN
 func testWorkersDoNotSeeEachOther(t *testing.T, h *jail.Host) {
 	pa, pb := policy(t, h), policy(t, h)
 	a, b := newJailOf(t, h, pa), newJailOf(t, h, pb)
-	sh(t, b, "umask 077; echo of b >secret; sleep 1000 >/dev/null 2>&1 & python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.bind(\"/tmp/s\")'")
+	sh(t, b, "exec >/dev/null 2>&1; umask 077; echo of b >secret; sleep 1000 & python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.bind(\"/tmp/s\")'")
 	if got := sh(t, a, "ls -A ~ /tmp /dev/shm; pgrep sleep || true"); strings.Contains(got, "secret") || strings.ContainsAny(got, "0123456789") {
 		t.Errorf("worker a sees %q of worker b", got)
 	}
