@@ -40,13 +40,7 @@ func (p plain) Pid() int                 { return p.Process.Pid }
 func startPlain(t testing.TB) term.StartFunc {
 	mark := "TERM_TEST=" + rand.Text()
 	t.Cleanup(func() {
-		environs, _ := filepath.Glob("/proc/[0-9]*/environ")
-		for _, f := range environs {
-			if env, err := os.ReadFile(f); err == nil && bytes.Contains(env, []byte(mark)) {
-				if pid, err := strconv.Atoi(strings.Split(f, "/")[2]); err == nil {
-					syscall.Kill(pid, syscall.SIGKILL)
-				}
-			}
+		for killMarked(mark) { // what was forked meanwhile, and what is still dying
 		}
 	})
 	return func(_ context.Context, s term.Spec) (term.Process, error) {
@@ -64,4 +58,26 @@ func startPlain(t testing.TB) term.StartFunc {
 		}
 		return plain{c}, nil
 	}
+}
+
+// killMarked kills the processes that have mark in their environment, and reports
+// whether there were any.
+func killMarked(mark string) (found bool) {
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, f := range environs {
+		pid, err := strconv.Atoi(strings.Split(f, "/")[2])
+		if err != nil {
+			continue
+		}
+		p, err := os.FindProcess(pid) // by a descriptor: the number may be another's soon
+		if err != nil {
+			continue
+		}
+		if env, err := os.ReadFile(f); err == nil && bytes.Contains(env, []byte(mark)) {
+			found = true
+			_ = p.Kill() // or it has ended
+		}
+		_ = p.Release()
+	}
+	return found
 }

@@ -30,6 +30,9 @@ type bash struct {
 	gone     chan struct{} // closed to stop the readers
 	readers  sync.WaitGroup
 
+	reading sync.Mutex // guards inHand, and reading from out
+	inHand  bool       // something of out was read and is not among the tokens yet
+
 	exited   chan struct{} // closed once the process has ended; then:
 	exitCode int
 }
@@ -135,8 +138,8 @@ func (b *bash) reports() {
 	buf := make([]byte, 4096)
 	var part []byte
 	for {
-		n, err := b.out.Read(buf)
-		if err != nil {
+		n := b.read(buf)
+		if n <= 0 {
 			close(b.mute)
 			return
 		}
@@ -155,25 +158,51 @@ func (b *bash) reports() {
 		} else if len(part) > most {
 			part = part[len(part)-most:]
 		}
-		if ts == nil {
-			continue
+		if ts != nil {
+			select {
+			case b.tokens <- ts:
+			case <-b.gone:
+				return
+			}
 		}
-		select {
-		case b.tokens <- ts:
-		case <-b.gone:
-			return
-		}
+		b.reading.Lock()
+		b.inHand = false
+		b.reading.Unlock()
 	}
+}
+
+// read reads from out and notes that something was. It returns 0 at the end, and
+// less than that for an error.
+func (b *bash) read(buf []byte) (n int) {
+	rc, err := b.out.SyscallConn()
+	if err != nil {
+		return -1
+	}
+	err = rc.Read(func(fd uintptr) bool {
+		b.reading.Lock()
+		defer b.reading.Unlock()
+		var err error
+		for n, err = unix.Read(int(fd), buf); err == unix.EINTR; n, err = unix.Read(int(fd), buf) {
+		}
+		b.inHand = n > 0
+		return err != unix.EAGAIN
+	})
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // unheard tells whether there are reports that nobody has looked at yet.
 func (b *bash) unheard() bool {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	n := 0
 	err := control(b.out, func(fd int) (err error) {
 		n, err = unix.IoctlGetInt(fd, unix.TIOCINQ)
 		return err
 	})
-	return err == nil && n > 0 || len(b.tokens) > 0
+	return err == nil && n > 0 || b.inHand || len(b.tokens) > 0
 }
 
 // send writes to the command and tick pipes. It may block until bash reads.

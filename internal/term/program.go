@@ -109,9 +109,11 @@ func StartProgram(ctx context.Context, o ProgramOptions) (*Program, error) {
 // take gets the output. Rendering it may be slow, on purpose of the program's;
 // once the program has ended there is not much more to come.
 func (p *Program) take(b []byte) {
+	p.screen.mu.Lock() // who has read the output finds it on the screen, and the other way round
 	p.history.write(b)
 	began := time.Now()
-	p.screen.write(b)
+	p.screen.render(b)
+	p.screen.mu.Unlock()
 	if d := p.pace.spend(time.Since(began)); d > 0 {
 		t := time.NewTimer(d)
 		defer t.Stop()
@@ -156,7 +158,7 @@ func (p *Program) await() {
 		found := p.out.arm(fence)
 		go p.term.slave.Write(fence)
 		for range 10 { // seconds: what is left may be slow to render
-			if waitFor(found, time.Second) || !p.out.moving() {
+			if waitFor(found, time.Second) || !p.out.moving() && !p.term.unread() {
 				break
 			}
 		}
@@ -218,8 +220,9 @@ func (p *Program) Output(ctx context.Context, since int64, limit int, wait time.
 	}
 }
 
-// answerWait is how long a program may take to read the terminal's answer.
-const answerWait = 100 * time.Millisecond
+// answerWait is how long a program whose input is full may take to read on, before
+// the terminal's answer is dropped.
+const answerWait = time.Second
 
 // Input types text. It returns early, with what was taken, when the context
 // ends before the program reads. Concurrent calls wait for each other.

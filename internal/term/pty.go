@@ -127,6 +127,17 @@ func (t *tty) foreground() (pgrp, session int) {
 	return pgrp, session
 }
 
+// unread reports whether there is output that was not read yet.
+func (t *tty) unread() bool {
+	n := 0
+	_ = control(t.master, func(fd int) (err error) {
+		// Unlike FIONREAD it takes what is still on its way through the kernel.
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return err
+	})
+	return n > 0
+}
+
 func (t *tty) close() {
 	t.master.Close()
 	t.slave.Close()

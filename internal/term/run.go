@@ -56,6 +56,8 @@ const (
 	beginLimit  = 2 * time.Second       // for a command to begin
 	settleLimit = 3 * time.Second       // for bash to run an empty command
 	hearsay     = 50 * time.Millisecond // for a report to overtake the prompt that follows it
+	hearLimit   = 3 * time.Second       // to read what a dead bash reported, while others write there too
+	asideLimit  = 5 * time.Second       // to read what a dead bash printed
 )
 
 func (r *run) do(ctx context.Context) error {
@@ -260,8 +262,8 @@ func (r *run) attempt(ctx context.Context) error {
 			eaten.Reset(hearsay)
 		case <-eaten.C:
 			if n, err := r.unread(); err == nil && n == 0 {
-				if err := b.send("N"+r.nonce+"\x00", ""); err != nil && b.alive() {
-					return r.broken()
+				if b.send("N"+r.nonce+"\x00", "") != nil {
+					continue // nobody reads any more: bash is about to end, or does with the next step
 				}
 			}
 			eaten.Reset(hearsay)
@@ -319,7 +321,7 @@ func (r *run) ended() error {
 	b := r.s.bash
 	// What it still reported is read first. Somebody else may hold the
 	// reporting end: a subshell in the background.
-	limit := time.NewTimer(hearsay)
+	began, limit := time.Now(), time.NewTimer(hearsay)
 	defer limit.Stop()
 	for mute := false; !mute; {
 		select {
@@ -330,7 +332,8 @@ func (r *run) ended() error {
 		case <-b.mute:
 			mute = len(b.tokens) == 0
 		case <-limit.C:
-			mute = true
+			mute = !b.unheard() || time.Since(began) > hearLimit
+			limit.Reset(time.Millisecond)
 		}
 	}
 	if !r.taken() {
@@ -340,7 +343,7 @@ func (r *run) ended() error {
 	fence := []byte(randomHex(16))
 	found := b.aside.arm(fence)
 	go b.asideW.Write(fence)
-	if waitFor(found, time.Second) {
+	if waitFor(found, asideLimit) {
 		if left := b.notes.left(strings.Contains(r.s.flags, "x")); len(left) > 0 {
 			r.last(left)
 		}

@@ -46,6 +46,11 @@ func (s *screen) clear() {
 func (s *screen) write(p []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.render(p)
+}
+
+// render is write for who holds mu.
+func (s *screen) render(p []byte) {
 	if len(s.carry) > 0 {
 		p = append(s.carry, p...)
 		s.carry = nil

@@ -99,23 +99,33 @@ func (s script) promptCommand() string {
 // it between two prompts. Sent again, it heals a shell whose functions or
 // variables a command has overwritten; it leaves $? as it was.
 //
-//	r reports; x returns the kept status; b is before, a is after
+//	r reports; x returns the kept status; b is before, a is after; t puts TMOUT by
 //	s status, c message or command, q the call's number, f standard error
+//	m TMOUT, where it was put by, k: there is nothing to be done after
+//
+// Between two commands TMOUT is 0, unless it is read-only: bash sets the alarm by
+// which it ends a shell that waits for input before it runs PROMPT_COMMAND, so the
+// time that our functions and the next command take would count too. Where a
+// command was aborted that alarm is set already when its end is reported; going
+// on to the next prompt stops it.
 //
 // A command is given to eval only after eval and printf have been seen to
 // work; a report says whether it was. If it was not, the command can safely be
 // run again elsewhere. Until it is, standard error stays aside (f is 2).
 func (s script) control() string {
-	const t = `@ns=$?; ` +
+	const t = `@ns=$? @nm=${@nm-} @nk=; ` +
+		`@nt() { [[ -z ${TMOUT-} || $TMOUT == 0 || ${TMOUT@a} == *r* ]] || { @nm=$TMOUT; TMOUT=0; }; }; ` +
 		`@nr() { if [[ ${PWD-} -ef . ]]; then builtin printf '%s\0%s\0%s\0%s\0=%s\0' "${@nc#N}" "$@ns" "$-" "${@nf-}" "$PWD"; ` +
 		`else builtin printf '%s\0%s\0%s\0%s\0' "${@nc#N}" "$@ns" "$-" "${@nf-}"; builtin pwd || builtin :; builtin printf '\0'; fi >&@OUT; @nf=2; }; ` +
 		`@nx() { builtin return "$@ns"; }; ` +
 		`@nb() { @ns=$?; while @nc=; builtin mapfile -d '' -n 1 -t -u @IN @nc && [[ -n ${@nc-} ]]; do case "$@nc" in ` +
 		`"C@k".*) @nf=2 @ns=${@nc##*:} @nq=${@nc%:*}; PS1="<${@nq#C}>"; builtin mapfile -d '' -n 1 -t -u @IN @nc; ` +
-		`if builtin printf '' && builtin eval ''; then @nf=@ERR; else @nc=; fi; builtin return "$@ns";; ` +
-		`N*) @nr;; esac; done; @nc=; }; ` +
+		`if builtin printf '' && builtin eval ''; then @nf=@ERR; else @nc=; fi; @nk=; ` +
+		`[[ -z ${@nm-} ]] || { TMOUT=$@nm; @nm=; }; builtin return "$@ns";; ` +
+		`N*) @nr; @nt; if [[ -n ${@nm-} ]]; then @nc= @nk=1; builtin return "$@ns"; fi;; esac; done; @nc=; }; ` +
 		`@na() { @ns=$?; [[ ${PROMPT_COMMAND[*]-} == @P ]] || { builtin unset -v PROMPT_COMMAND || builtin exit "$@ns"; PROMPT_COMMAND=@P; }; ` +
 		`case ":$SHELLOPTS:" in *:vi:*|*:emacs:*) builtin set +o vi +o emacs;; esac; ` +
+		`@nt; if [[ -n ${@nk-} ]]; then @nk=; builtin return 0; fi; ` +
 		`builtin mapfile -d '' -n 1 -t -u @IN @nc; case "${@nc-}" in N*) @nr;; esac; ` +
 		`@nc=; PS1="<${@nq#C}>"; builtin return 0; }; ` +
 		`PROMPT_COMMAND=@P; PS1= PS2= PS0=; @nx`

@@ -166,9 +166,10 @@ func TestCloseEndsARunningCommand(t *testing.T) {
 	t.Parallel()
 	s := shell(t, term.Options{})
 	started := make(chan struct{})
+	var once sync.Once
 	done := make(chan error)
 	go func() {
-		_, err := s.Run(context.Background(), term.Command{Text: "echo up; sleep 100", Stdout: writerFunc(func([]byte) { close(started) })})
+		_, err := s.Run(context.Background(), term.Command{Text: "echo up; sleep 100", Stdout: writerFunc(func([]byte) { once.Do(func() { close(started) }) })})
 		done <- err
 	}()
 	<-started
@@ -265,6 +266,14 @@ func stopped(t *testing.T) *term.Shell {
 	}
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
+	}
+	for state := ""; state != "T"; { // which may take it a moment
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		state, _, _ = strings.Cut(rest, " ")
 	}
 	return s
 }

@@ -29,6 +29,8 @@ const sleeps = "sh -c 'echo up; exec sleep 30'"
 
 func one(name string, s Step) Case { return Case{Name: name, Steps: []Step{s}} }
 
+func deaf(c Case) Case { c.Deaf = true; return c }
+
 // ordinary commands, which must behave as at a prompt.
 func ordinary() []Case {
 	return []Case{
@@ -103,6 +105,8 @@ func endings() []Case {
 		end("exec", "exec sh -c 'echo taken over; exit 6'", "taken over\n", 6),
 		end("exec of a program that takes its time", "exec sh -c 'echo a; sleep 1; echo b; exit 6'", "a\nb\n", 6),
 		lost(one("exec of a program that does not end", Step{Run: "exec " + sleeps, Until: "up\n", Out: "up\n", Code: 130, Restarted: true})),
+		lost(one("exec of a program that takes its time to end", Step{Run: `exec sh -c 'trap "sleep 0.3; exit 7" INT; echo up; while :; do sleep 0.01; done'`,
+			Until: "up\n", Out: "up\n", Code: 7, Restarted: true})),
 		one("exec of nothing", Step{Run: "exec /nowhere/nothing", Check: contains("/nowhere/nothing"), Code: 127}),
 		end("kill -9 of itself", "echo a; kill -9 $$", "a\n", 137),
 		one("SIGTERM of itself is ignored", Step{Run: "kill $$; echo on", Out: "on\n"}),
@@ -115,15 +119,15 @@ func endings() []Case {
 		one("time-out keeps the shell", Step{Run: "echo a; sleep 30; echo b", Timeout: long, Out: "a\n", Code: 130, TimedOut: true}),
 		one("time-out of a builtin loop", Step{Run: "while :; do :; done", Timeout: short, Code: 130, TimedOut: true}),
 		one("time-out in a command substitution", Step{Run: "x=$(sleep 30)", Timeout: short, Code: 130, TimedOut: true}),
-		one("time-out of a pipeline", Step{Run: "sleep 30 | cat", Timeout: short, Code: 130, TimedOut: true}),
-		one("time-out of a function", Step{Run: "f() { sleep 30; }; f; echo on", Timeout: short, Code: 130, TimedOut: true}),
-		one("time-out without job control", Step{Run: "set +m; sleep 30", Timeout: short, Code: 130, TimedOut: true}),
-		one("a process that ignores the interrupt is killed", Step{Run: `sh -c 'trap "" INT; echo up; sleep 30 & wait; sleep 30'`, Until: "up\n", Code: -2, Check: anything}),
+		one("an interrupted pipeline", Step{Run: "sh -c 'echo; exec sleep 30' | sh -c 'read x; echo up; exec cat'", Until: "up\n", Out: "up\n", Code: 130}),
+		one("an interrupted function", Step{Run: "f() { " + sleeps + "; }; f; echo on", Until: "up\n", Out: "up\n", Code: 130}),
+		one("an interrupt without job control", Step{Run: "set +m; " + sleeps, Until: "up\n", Out: "up\n", Code: 130}),
+		deaf(one("a process that ignores the interrupt is killed", Step{Run: `sh -c 'trap "" INT; echo up; sleep 30 & wait; sleep 30'`, Until: "up\n", Code: -2, Check: anything})),
 		one("a raw terminal is interrupted too", Step{Run: "stty raw -isig; " + sleeps, Until: "up\n", Out: "up\n", Code: 130}),
-		lost(one("a shell that ignores the interrupt is restarted", Step{Run: "trap '' INT; echo up; while :; do :; done", Until: "up\n", Out: "up\n", Code: -1, Restarted: true})),
+		deaf(lost(one("a shell that ignores the interrupt is restarted", Step{Run: "trap '' INT; echo up; while :; do :; done", Until: "up\n", Out: "up\n", Code: -1, Restarted: true}))),
 		one("a handler of the interrupt runs", Step{Run: "trap 'echo caught' INT; " + sleeps + "; echo on", Until: "up\n", Check: contains("on\n"), Code: -2}),
-		lost(one("a stopped shell is restarted", Step{Run: `(until grep -q '^State:.T' /proc/$$/status; do sleep 0.01; done; echo up) & kill -STOP $$`,
-			Until: "up\n", Out: "up\n", Code: -1, Restarted: true})),
+		deaf(lost(one("a stopped shell is restarted", Step{Run: `(until grep -q '^State:.T' /proc/$$/status; do sleep 0.01; done; echo up) & kill -STOP $$`,
+			Until: "up\n", Out: "up\n", Code: -1, Restarted: true}))),
 		one("the caller gives up", Step{Run: sleeps, Until: "up\n", Out: "up\n", Code: 130}),
 		one("SIGINT of itself", Step{Run: "echo a; kill -INT $$; sleep 0.1; echo b", Out: "a\n", Code: 130}),
 		one("a stopped job", Step{Run: "sleep 30 & kill -STOP $!; kill -9 %1; echo on", Check: contains("on\n")}),
@@ -136,15 +140,15 @@ func input() []Case {
 		return one(name, Step{Run: cmd, Until: out, Out: out, Code: -2})
 	}
 	return []Case{
-		one("cat", Step{Run: "cat", Timeout: short, Code: -2, TimedOut: true}),
+		waits("cat", "sh -c 'echo up; exec cat'", "up\n"),
 		waits("read", "echo a; read x; echo on", "a\n"),
 		waits("read -p", "read -p 'name? ' x", "name? "),
 		waits("head of a terminal", "sh -c 'echo a; exec head -n1'; echo b", "a\n"),
 		{Name: "a reader does not eat the next command", Steps: []Step{
-			{Run: "cat", Timeout: short, Code: 130, TimedOut: true}, {Run: "echo next", Out: "next\n"}}},
-		one("a bash of its own", Step{Run: "bash --norc -i", Timeout: short, Check: anything, Code: -2, TimedOut: true}),
-		one("python by mistake", Step{Run: "python3 -q", Timeout: 1500 * time.Millisecond, Check: anything, Code: -2, TimedOut: true}),
-		one("an editor by mistake", Step{Run: "vi -u NONE text", Timeout: time.Second, Check: anything, Code: -2, TimedOut: true}),
+			{Run: "sh -c 'echo up; exec cat'", Until: "up\n", Out: "up\n", Code: 130}, {Run: "echo next", Out: "next\n"}}},
+		deaf(one("a bash of its own", Step{Run: "bash --norc -i", Timeout: short, Check: anything, Code: -2, TimedOut: true})),
+		deaf(one("python by mistake", Step{Run: "python3 -q", Timeout: 1500 * time.Millisecond, Check: anything, Code: -2, TimedOut: true})),
+		deaf(one("an editor by mistake", Step{Run: "vi -u NONE text", Timeout: time.Second, Check: anything, Code: -2, TimedOut: true})),
 		one("top by mistake", Step{Run: "TERM=xterm top", Timeout: time.Second, Check: anything, Code: -2, TimedOut: true}),
 		one("stdin from a file", Step{Run: "read x < <(echo y); echo $x", Out: "y\n"}),
 		one("exec of stdin", Step{Run: "exec </dev/null; cat; echo on", Out: "on\n"}),
@@ -232,12 +236,14 @@ func wrecks() []Case {
 		again("extdebug", "shopt -s extdebug"),
 		again("nocasematch and globs", "shopt -s nocasematch extglob failglob globstar dotglob lastpipe xpg_echo"),
 		again("a locale that is not there", "LC_ALL=xx_XX.nope; LANG=C"),
-		again("TMOUT", "TMOUT=1; sleep 0.01"),
+		{Name: "TMOUT", Steps: []Step{
+			{Run: "TMOUT=1"}, {Run: "sleep 1.2; echo $TMOUT", Out: "1\n"},
+			{Run: "echo ${NOPE:?gone}", Check: anything, Code: 1}, {Run: "sleep 1.2; echo $TMOUT", Out: "1\n"}}},
 		again("BASH_ENV and ENV", "export BASH_ENV=/nowhere ENV=/nowhere"),
 		again("stty", "stty raw -echo; stty olcuc onlcr opost; stty 50"),
 		again("another line discipline", "python3 -c 'import fcntl, struct; fcntl.ioctl(0, 0x5423, struct.pack(\"i\", 27))'"),
 		{Name: "the terminal taken over by a job", Lost: true, Steps: []Step{
-			{Run: takeover, Code: 137, Restarted: true}, {Run: "test -t 1 && sleep 0.1 & fg >/dev/null", Code: 0}}},
+			{Run: takeover, Code: 137, Restarted: true}, {Run: "test -t 1 && " + inFront + " & fg >/dev/null", Code: 0}}},
 		again("output stopped", "stty -ixany; python3 -c 'import termios; termios.tcflow(0, termios.TCOOFF)'"),
 		again("ERR trap", "trap 'echo failed' ERR"),
 		{Name: "ERR trap fires once", Steps: []Step{{Run: "trap 'echo failed' ERR; false", Out: "failed\n", Code: 1}, {Run: "true"}}},
@@ -259,6 +265,9 @@ func wrecks() []Case {
 		again("suspend is refused or survived", "trap '' TSTP; true"),
 	}
 }
+
+// inFront ends once its process group has the terminal.
+const inFront = `sh -c 'while read -r _ _ _ _ group _ _ front _ </proc/$$/stat; [ $group != $front ]; do sleep 0.01; done'`
 
 // descriptors are closed and redirected.
 func descriptors() []Case {

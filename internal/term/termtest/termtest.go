@@ -26,6 +26,7 @@ type Case struct {
 	Steps    []Step
 	Lost     bool // the shell ends or has to be restarted
 	Beyond   bool // the shell cannot be healed, which is not to be waited for long
+	Deaf     bool // what runs takes no notice of the interrupt, which is not to be waited for long
 	Slow     bool // left out of short runs
 }
 
@@ -53,7 +54,10 @@ func Run(t *testing.T, open func(t *testing.T, o term.Options) *term.Shell) {
 			if c.Slow && testing.Short() {
 				t.Skip("slow case, left out by -short")
 			}
-			o := term.Options{SeparateStderr: c.Separate, Grace: 300 * time.Millisecond}
+			o := term.Options{SeparateStderr: c.Separate}
+			if c.Deaf {
+				o.Grace = 300 * time.Millisecond
+			}
 			if c.Beyond {
 				o.Heal = time.Second
 			}
