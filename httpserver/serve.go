@@ -80,7 +80,7 @@ func (p program) serve(f flags, c *sandbox.Config) error {
 func listen(f flags, addr string, keys []api.Token) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use by another program: stop it, or choose another address with --addr or server.port", addr)
+		return nil, fmt.Errorf("%s %w: stop it, or choose another address with --addr or server.port", addr, errInUse)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
@@ -91,6 +91,9 @@ func listen(f flags, addr string, keys []api.Token) (net.Listener, error) {
 	}
 	return l, nil
 }
+
+// errInUse is wrapped by the error of listen for an address that is taken.
+var errInUse = errors.New("is in use by another program")
 
 // open reports whether other machines reach what l serves without a token.
 func open(l net.Listener, keys []api.Token) bool {

@@ -52,7 +52,7 @@ func checkServer(f flags, server sandbox.ServerConfig) []sandbox.Problem {
 	switch {
 	case err == nil:
 		l.Close()
-	case inUse(addr):
+	case errors.Is(err, errInUse):
 		if err := exposedIfFree(f, addr, keys); err != nil {
 			problems = append(problems, sandbox.Problem{Key: "server.host", Text: err.Error()})
 		}
@@ -77,14 +77,6 @@ func exposedIfFree(f flags, addr string, keys []api.Token) error {
 	}
 	defer l.Close()
 	return exposed(f, addr, l, keys)
-}
-
-func inUse(addr string) bool {
-	l, err := net.Listen("tcp", addr)
-	if err == nil {
-		l.Close()
-	}
-	return errors.Is(err, syscall.EADDRINUSE)
 }
 
 // report prints problems in the layout of the documented validation mode and
