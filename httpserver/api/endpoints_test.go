@@ -241,8 +241,6 @@ func shortened(t *testing.T, want string) string {
 
 func TestPlainEndpoints(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, newSandbox(t, nil), api.Options{Version: "1.2"})
-	send(t, h, "POST", "/session/create", `{"worker_id":"w","resource_type":"fake"}`)
 	cases := []struct {
 		name, method string
 		paths        string
@@ -279,13 +277,17 @@ func TestPlainEndpoints(t *testing.T) {
 		{"wrong method on a listing", "POST", "/tools /health", "{}", 405, `{"detail":"Method Not Allowed"}`},
 		{"no CORS", "OPTIONS", "/execute", "", 405, `{"detail":"Method Not Allowed"}`},
 	}
-	for _, tc := range cases {
-		t.Run(tc.name, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the sandbox's state is told only if it is known in good time
+		h := newHandler(t, newSandbox(t, nil), api.Options{Version: "1.2"})
+		send(t, h, "POST", "/session/create", `{"worker_id":"w","resource_type":"fake"}`)
+		for _, tc := range cases {
 			for path := range strings.FieldsSeq(tc.paths) {
-				wantAnswer(t, send(t, h, tc.method, path, tc.body), tc.status, tc.want)
+				if wantAnswer(t, send(t, h, tc.method, path, tc.body), tc.status, tc.want); t.Failed() {
+					t.Fatalf("%s: %s %s", tc.name, tc.method, path)
+				}
 			}
-		})
-	}
+		}
+	})
 }
 
 func TestHiddenToolsAreListedOnRequest(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/httpserver/api"
@@ -113,7 +112,7 @@ func newGate() *gate { return &gate{make(chan struct{}, 64), make(chan struct{},
 
 func newSandbox(t testing.TB, g *gate) *sandbox.Sandbox {
 	t.Helper()
-	sb, err := sandbox.New(sandbox.Options{Registry: registry(g), CloseGrace: time.Second})
+	sb, err := sandbox.New(sandbox.Options{Registry: registry(g)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -20,7 +21,13 @@ func TestPythonClient(t *testing.T) {
 		t.Skip("python3 is not installed")
 	}
 	sb := newSandbox(t, nil)
-	srv := httptest.NewUnstartedServer(nil)
+	// On a loopback host of its own: a port of 127.0.0.1 may be given to another test's
+	// server as soon as it is free.
+	l, err := net.Listen("tcp", "127.0.0.4:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &httptest.Server{Listener: l, Config: &http.Server{}}
 	stopped := make(chan error, 1)
 	srv.Config.Handler = newHandler(t, sb, api.Options{Shutdown: func(ctx context.Context, cleanup bool) (int, error) {
 		n, err := sb.CloseWorker(ctx, "sandbox_0123abcd")

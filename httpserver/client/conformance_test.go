@@ -82,7 +82,7 @@ func newSandbox(t testing.TB) *sandbox.Sandbox {
 			}
 			return countOut{len(in.Lines)}, nil
 		})
-	sb, err := sandbox.New(sandbox.Options{Registry: &reg, CloseGrace: time.Second})
+	sb, err := sandbox.New(sandbox.Options{Registry: &reg})
 	if err != nil {
 		t.Fatal(err)
 	}
