@@ -167,7 +167,12 @@ func (sb *Sandbox) bounded(ctx context.Context, kind, name, session string, f fu
 	case err := <-done:
 		return err
 	case <-timer.C:
-		sb.leftBehind(kind, name, session)
-		return Errorf(ErrTimeout, "%s %s did not return within %v and was left behind", kind, name, sb.opts.CloseGrace)
 	}
+	select { // both, where this program stood still for so long
+	case err := <-done:
+		return err
+	default:
+	}
+	sb.leftBehind(kind, name, session)
+	return Errorf(ErrTimeout, "%s %s did not return within %v and was left behind", kind, name, sb.opts.CloseGrace)
 }
