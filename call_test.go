@@ -147,6 +147,25 @@ func TestCallerCancels(t *testing.T) {
 	})
 }
 
+// peak counts what runs at once. most is for who has waited for all of it.
+type peak struct {
+	mu        sync.Mutex // guards both
+	now, most int
+}
+
+func (p *peak) enter() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now++
+	p.most = max(p.most, p.now)
+}
+
+func (p *peak) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now--
+}
+
 func TestSerialSessionsQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l ledger
@@ -154,11 +173,11 @@ func TestSerialSessionsQueue(t *testing.T) {
 		b := ledgerBackend(&reg, sandbox.BackendSpec{Serial: true}, &l)
 		started, release := make(chan struct{}), make(chan struct{})
 		addBlock(b, sandbox.ToolSpec{Name: "block"}, started, release)
-		var running, most atomic.Int32
+		var at peak
 		sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "count"}, sandbox.Method(func(*named, context.Context, empty) (empty, error) {
-			most.Store(max(most.Load(), running.Add(1)))
+			at.enter()
+			defer at.leave()
 			runtime.Gosched()
-			running.Add(-1)
 			return empty{}, nil
 		}))
 		sandbox.AddSessionTool(b, sandbox.ToolSpec{Name: "interrupt", Concurrent: true}, sandbox.Method(func(*named, context.Context, empty) (empty, error) { return empty{}, nil }))
@@ -192,8 +211,8 @@ func TestSerialSessionsQueue(t *testing.T) {
 		}
 		close(release)
 		wg.Wait()
-		if most.Load() != 1 {
-			t.Errorf("%d calls ran at once in a Serial session", most.Load())
+		if at.most != 1 {
+			t.Errorf("%d calls ran at once in a Serial session", at.most)
 		}
 	})
 }
@@ -241,12 +260,12 @@ func TestCallsOfToolsNeedNoSlot(t *testing.T) {
 
 func TestMaxCallsQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var running, most atomic.Int32
+		var at peak
 		var reg sandbox.Registry
 		tool := sandbox.AddTool(&reg, sandbox.ToolSpec{Name: "slow"}, sandbox.Plain(func(context.Context, empty) (empty, error) {
-			most.Store(max(most.Load(), running.Add(1)))
+			at.enter()
+			defer at.leave()
 			<-time.After(time.Second)
-			running.Add(-1)
 			return empty{}, nil
 		}))
 		sb := newSandbox(t, &reg, sandbox.Options{MaxCalls: 3})
@@ -262,8 +281,8 @@ func TestMaxCallsQueues(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if took := time.Since(begin); took != 3*time.Second || most.Load() != 3 {
-			t.Errorf("9 calls took %v with %d at once, want 3s and 3", took, most.Load())
+		if took := time.Since(begin); took != 3*time.Second || at.most != 3 {
+			t.Errorf("9 calls took %v with %d at once, want 3s and 3", took, at.most)
 		}
 	})
 }

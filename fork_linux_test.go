@@ -316,34 +316,35 @@ func restoreUnderAShell(t *testing.T, size int64) {
 	if _, err := snaps.Take(t.Context(), "s", sandbox.SnapshotLimits{}); err != nil {
 		t.Fatal(err)
 	}
-	// It waits in a directory, then tries every way up and out.
+	// In a directory it looks, from before the restore until after it, for what lies
+	// around the workspace, and when all is over for anything at all.
 	const climb = `
-import os, time
+import itertools, os
 os.makedirs("d/e/f", exist_ok=True)
 fd = os.open("d/e", os.O_RDONLY)
 os.chdir("d/e/f")
 open("/workspace/ready", "w").close()
-while os.path.exists("/workspace/ready") or not os.path.exists("/workspace/file"): time.sleep(0.005)
-out = []
-for path in ["..", "../..", "../../..", "../../../..", "../../../../..", "../../../../../.."]:
-    for at in (None, fd):
+out, ups = set(), ["../" * n for n in range(1, 9)]
+around = ["worker", "snapshots", "restore", "image", "slots.lock"]
+while not os.path.exists("/workspace/over"):
+    for up, name, at in itertools.product(ups, around, (None, fd)):
         try:
-            for name in os.listdir(os.open(path, os.O_RDONLY, dir_fd=at)):
-                if name not in ("e", "f"): out.append(path + "/" + name)
+            os.stat(up + name, dir_fd=at); out.add(up + name)
         except OSError: pass
-for path in ["../../../worker", "../../../../worker", "../../../snapshots", "../../../../../../slots.lock"]:
+for up, at in itertools.product(ups, (None, fd)):
     try:
-        os.stat(path); out.append(path)
+        for name in os.listdir(os.open(up, os.O_RDONLY, dir_fd=at)):
+            if name not in ("e", "f"): out.add(up + name)
     except OSError: pass
 os.chdir("/workspace")
-open("found", "w").write(" ".join(out) + "\n" + open("file").read())
+open("found", "w").write(" ".join(sorted(out)) + "\n" + open("file").read())
 `
 	sh(t, tool, w, "cat > /tmp/climb.py <<'EOF'\n"+climb+"\nEOF\npython3 /tmp/climb.py > /tmp/log 2>&1 & while ! test -e ready; do :; done")
 	c, err := snaps.Restore(t.Context(), "s", 0)
 	if diff := cmp.Diff(sandbox.Changes{Removed: []string{"d/", "ready"}}, c); diff != "" || err != nil {
 		t.Errorf("Restore (-want +got): %v\n%s", err, diff)
 	}
-	got := sh(t, tool, w, "while ! test -s found; do kill -0 %1 2>/dev/null || pgrep python3 >/dev/null || break; done; cat found; cat /tmp/log")
+	got := sh(t, tool, w, "touch over; while ! test -s found; do pgrep python3 >/dev/null || break; done; cat found; cat /tmp/log")
 	if got != "whole" { // after a line without anything that was found
 		t.Errorf("the program found %q, want nothing, and the restored file", got)
 	}
@@ -353,7 +354,7 @@ open("found", "w").write(" ".join(out) + "\n" + open("file").read())
 	if got := sh(t, tool, sb.Worker("b"), "ls -A; cat file"); got != "file\nwhole" {
 		t.Errorf("the fork of the snapshot holds %q", got)
 	}
-	if got := sh(t, tool, w, "ls -A"); got != "file\nfound" {
+	if got := sh(t, tool, w, "ls -A"); got != "file\nfound\nover" {
 		t.Errorf("the workspace holds %q", got)
 	}
 }
