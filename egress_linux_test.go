@@ -88,7 +88,7 @@ print(urllib.request.urlopen("http://%s").read().decode())'`
 		t.Errorf("python says %q", got)
 	}
 	// No other way leads out.
-	if got := sh(t, tool, a, "curl --noproxy '*' -sS -m 5 http://"+one+"; echo $?"); !strings.HasSuffix(got, "\n7") {
+	if got := sh(t, tool, a, "curl --noproxy '*' -sS -m 60 http://"+one+"; echo $?"); !strings.HasSuffix(got, "\n7") {
 		t.Errorf("without the proxy: %q, want exit status 7, no connection", got)
 	}
 	if got := sh(t, tool, a, "tail -n +3 /proc/net/dev | cut -d: -f1"); got != "lo" {
@@ -200,6 +200,7 @@ func TestEgressDenialsDoNotFloodTheLog(t *testing.T) {
 	var reg sandbox.Registry
 	tool := addShell(&reg, "sh")
 	sb := newSandbox(t, &reg, sandbox.Options{Confine: confined("example.com"), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	begin := time.Now()
 	got := sh(t, tool, sb.Worker("w"), `python3 -c 'import socket
 for i in range(300):
     s = socket.create_connection(("127.0.0.1", 3128))
@@ -207,7 +208,8 @@ for i in range(300):
     assert s.recv(1000).startswith(b"HTTP/1.1 403 ")
     s.close()
 print("done")'`)
-	if n := strings.Count(log.String(), "network denied\""); got != "done" || n != 256 {
+	most := 256 * (1 + int(time.Since(begin)/time.Minute)) // a new span may have begun
+	if n := strings.Count(log.String(), "network denied\""); got != "done" || n < 256 || n > most {
 		t.Errorf("%q; %d of 300 denials are logged, want the first 256", got, n)
 	}
 }
@@ -261,7 +263,7 @@ if os.fork() == 0:
 		t.Errorf("DestroySession: %v", err)
 	}
 	// It has ended already: the session's end waited for the proxy's.
-	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"go/ast"
 	"go/doc"
 	"go/parser"
@@ -218,6 +219,9 @@ var forbidden = map[string]struct {
 func TestFiles(t *testing.T) {
 	t.Parallel()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != "." {
+			return nil // somebody's who works here meanwhile
+		}
 		if err != nil {
 			return err
 		}
@@ -228,6 +232,9 @@ func TestFiles(t *testing.T) {
 			return nil
 		}
 		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -115,15 +115,19 @@ func TestManyWorkersUnderFaults(t *testing.T) {
 	}
 	close(f.release)
 
+	// What hung goes on now and ends by itself. Goroutines of other tests among those
+	// before may have ended meanwhile, so that their number alone tells nothing.
+	st, _ := sb.Status(context.Background())
 	deadline := time.After(time.Minute)
-	for runtime.NumGoroutine() > before || f.opens.Load() != f.closes.Load() {
+	for runtime.NumGoroutine() > before || f.opens.Load() != f.closes.Load() || st.Sessions != 0 {
 		select {
 		case <-deadline:
 			buf := make([]byte, 1<<16)
-			t.Fatalf("%d opens, %d closes, %d goroutines of %d\n%s", f.opens.Load(), f.closes.Load(),
-				runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+			t.Fatalf("%d opens, %d closes, %d sessions, %d goroutines of %d\n%s", f.opens.Load(), f.closes.Load(),
+				st.Sessions, runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
 		case <-time.After(time.Millisecond):
 		}
+		st, _ = sb.Status(context.Background())
 	}
 	if n := f.double.Load(); n != 0 {
 		t.Errorf("%d states were closed twice", n)
@@ -131,9 +135,8 @@ func TestManyWorkersUnderFaults(t *testing.T) {
 	if calls.Load() != answers.Load() {
 		t.Errorf("%d calls, %d answers", calls.Load(), answers.Load())
 	}
-	st, _ := sb.Status(context.Background())
-	if st.Sessions != 0 || st.Workers != 0 {
-		t.Errorf("left: %d sessions, %d workers", st.Sessions, st.Workers)
+	if st.Workers != 0 {
+		t.Errorf("left: %d workers", st.Workers)
 	}
 	t.Logf("%d workers, %d calls, %d opens, %d left behind", workers, calls.Load(), f.opens.Load(), st.Abandoned)
 }
