@@ -18,11 +18,11 @@ func TestBash(t *testing.T) {
 		{name: "many lines", steps: []step{{code: "for i in 1 2; do\n  echo $i\ndone\ncat <<'X'\nhere\nX", stdout: "1\n2\nhere\n"}}},
 		{name: "a syntax error", steps: []step{{code: "if then", stderr: "~syntax error", code_: 2}, {code: "echo on", stdout: "on\n"}}},
 		{name: "input has nobody to ask", steps: []step{{code: "read x || echo none", stdout: "none\n"}}},
-		{name: "a time-out keeps the state", steps: []step{{code: "kept=1"}, {code: "sleep 100", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "echo $kept", stdout: "1\n"}, {code: "while :; do :; done", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "echo $kept", stdout: "1\n"}}},
+		{name: "a time-out keeps the state", steps: []step{{code: "kept=1"}, {code: "sleep 100", timeout: 3, err: "TimedOut", code_: -1, timedOut: true}, {code: "echo $kept", stdout: "1\n"}, {code: "while :; do :; done", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true}, {code: "echo $kept", stdout: "1\n"}}},
 		{name: "exit", own: true, steps: []step{{code: "echo before; exit 4", stdout: "before\n", err: "InterpreterDied", value: "~status 4", code_: 4, restarted: true}, {code: "echo on", stdout: "on\n", restarted: true}, {code: "echo on", stdout: "on\n"}}},
 		{name: "code that ends early", steps: []step{{code: "cat <<X\nhere", stdout: "here\n", stderr: "~delimited by end-of-file"}, {code: "echo a \\", stdout: "a \\\n"}, {code: "if", stderr: "~unexpected end of file", code_: 2}}},
 		{name: "killed by itself", own: true, steps: []step{{code: "kill -9 $$", err: "InterpreterDied", code_: 137, restarted: true}, {code: "echo on", stdout: "on\n", restarted: true}}},
-		{name: "a time-out that kills", own: true, steps: []step{{code: "trap '' INT; while :; do :; done", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true, restarted: true}, {code: "echo on", stdout: "on\n", restarted: true}}},
+		{name: "a time-out that kills", own: true, steps: []step{{code: "trap '' INT"}, {code: "while :; do :; done", timeout: 0.3, err: "TimedOut", code_: -1, timedOut: true, restarted: true}, {code: "echo on", stdout: "on\n", restarted: true}}},
 	})
 }
 

@@ -20,12 +20,15 @@ import (
 
 const (
 	// interruptGrace is how long code may take to end once it is interrupted; it
-	// is interrupted again after the half of it, and a bit later, and then killed.
+	// is interrupted again after the half of it, twice more soon after, and then
+	// killed.
 	interruptGrace = 2 * time.Second
 	// kernelGrace is the same for a Jupyter kernel, which imports much before it
 	// shows its first traceback.
 	kernelGrace = 10 * time.Second
-	killWait    = 5 * time.Second // for the end of a killed interpreter
+	killWait    = 5 * time.Second         // for the end of a killed interpreter
+	endWait     = 2500 * time.Millisecond // for the end of one that has closed its answers
+	nonsense    = 500 * time.Millisecond  // for the end of one that answers nonsense
 	startLimit  = 30 * time.Second
 	maxVersion  = 100 // bytes of an interpreter's version
 )
@@ -173,7 +176,7 @@ func startProc(ctx context.Context, env sandbox.Env, d driver, program string, e
 	}
 	theirs = nil
 	p.interruptGroup = func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), interruptGrace/4)
+		ctx, cancel := context.WithTimeout(context.Background(), interruptGrace)
 		defer cancel()
 		return runProgram(ctx, env, sandbox.Cmd{Path: "/bin/sh", Args: []string{"-c", `kill -INT -"$0"`, strconv.Itoa(p.p.Pid())}})
 	}
@@ -233,8 +236,9 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 	defer stop()
 	deadline := time.Now().Add(limit)
 	// What waits for a child without listening, as system(3) does, goes on when
-	// the second interrupt has ended the child; then comes the third.
-	patience := [...]time.Duration{p.grace / 2, p.grace / 8, p.grace * 3 / 8}
+	// the second interrupt has ended the child; then comes the third, and one for
+	// a child that took its time.
+	patience := [...]time.Duration{p.grace / 2, p.grace / 8, p.grace / 8, p.grace / 4}
 	stage := 0 // interrupts so far
 	for {
 		p.setDeadline(deadline)
@@ -260,8 +264,8 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 				o.ended = p.kill()
 				return o
 			}
-			deadline = time.Now().Add(patience[stage-1])
 			p.interrupt()
+			deadline = time.Now().Add(patience[stage-1])
 			continue
 		}
 		if len(data) > 0 {
@@ -274,27 +278,40 @@ func (p *proc) talk(ctx context.Context, data []byte, limit time.Duration) outco
 			data = nil
 		}
 		frame, err := p.frames.next()
+		wait := endWait
 		switch {
 		case err == nil:
 			p.setBusy(false) // no interrupt reaches the next request
 			if o.answer = p.decodeAnswer(frame); o.answer != nil {
 				return o
 			}
-			err = errFrame
+			err, wait = errFrame, nonsense
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			continue
+		case errors.Is(err, errFrame):
+			wait = nonsense
 		}
 		// The end of the pipe comes with the end of the process, or the code has
 		// closed the driver's descriptors.
 		select {
 		case <-p.exited:
 			o.ended = p.ended
-		case <-time.After(killWait / 10):
-			o.broken = err
-			o.ended = p.kill()
+		case <-time.After(wait):
+			if o.ended = p.kill(); wasKilled(o.ended) { // else it had ended before
+				o.broken = err
+			}
 		}
 		return o
 	}
+}
+
+// wasKilled reports whether an interpreter was ended by SIGKILL, or has not ended.
+func wasKilled(ended error) bool {
+	e, ok := errors.AsType[*sandbox.ExitError](ended)
+	if !ok {
+		return ended != nil
+	}
+	return e.Signal == syscall.SIGKILL && !e.OOM && !e.Lost
 }
 
 // decodeAnswer returns the answer to the last request; nil if it is none.

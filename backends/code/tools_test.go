@@ -310,7 +310,7 @@ func TestMuchOutput(t *testing.T) {
 		"python":     "import sys\nfor i in range(100): n = sys.stdout.write('x' * 10**6)\nprint('end')",
 		"javascript": "const mb = 'x'.repeat(1e6); for (let i = 0; i < 100; i++) process.stdout.write(mb); console.log('end')",
 	} {
-		out := b.run(code.RunInput{Code: in, Language: language})
+		out := b.run(code.RunInput{Code: in, Language: language, Timeout: 600})
 		if !out.Truncated || len(out.Stdout) > 10300 || !strings.HasSuffix(out.Stdout, "xend\n") || !strings.Contains(out.Stdout, out.OutputPath) {
 			t.Fatalf("%s: truncated %v, %d bytes, path %q: %.100q", language, out.Truncated, len(out.Stdout), out.OutputPath, out.Stdout)
 		}
