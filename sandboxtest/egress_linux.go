@@ -19,7 +19,7 @@ def proxy():
     return m and (m.group(1), int(m.group(2)))
 def need_proxy():
     if not proxy(): skipped('not tried: there is no proxy')
-def answer(s):  # who answers on a busy machine may take its time, who says no more is not waited for
+def answer(s, more=1):  # who answers on a busy machine may take its time, who says no more is not waited for
     out = b''
     try:
         s.settimeout(10)
@@ -27,7 +27,7 @@ def answer(s):  # who answers on a busy machine may take its time, who says no m
             b = s.recv(4096)
             if not b: break
             out += b
-            s.settimeout(1)
+            s.settimeout(more)
     except OSError: pass
     return out
 def ask(*sent):  # to the proxy, byte for byte
@@ -44,7 +44,7 @@ def socks(host, port, command=1, atyp=3, auth=b'\x05\x01\x00'):
         s.sendall(bytes([5, command, 0, atyp]) + (bytes([len(h)]) if atyp == 3 else b'') + h + struct.pack('>H', port))
         r = s.recv(4)
         if r[1:2] == b'\x00' and command != 1: escaped('the command was granted: %r' % r)
-        return r + answer(s)
+        return r + answer(s, 10 if r[1:2] == b'\x00' else 1)  # what was granted comes from another connection
 def reach(host, port=F['tcp4'], spell=None):  # in every way, as the name or address is written
     spell = spell or host
     if not proxy():

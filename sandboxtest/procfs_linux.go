@@ -98,21 +98,28 @@ for f, text in (('setgroups', b'allow'), ('uid_map', b'0 0 1'), ('gid_map', b'0 
     except OSError as e: errors.append(e.strerror)
 stopped(errors)`},
 	)
-	for name, path := range map[string]string{
-		"core-pattern": "sys/kernel/core_pattern", "modprobe": "sys/kernel/modprobe", "hostname": "sys/kernel/hostname",
-		"swappiness": "sys/vm/swappiness", "binfmt": "sys/fs/binfmt_misc/register", "sysrq": "sysrq-trigger",
-		"ip-forward": "sys/net/ipv4/ip_forward", "irq": "irq/default_smp_affinity", "panic": "sys/kernel/panic",
+	// In the same order each time, for those who choose some by their places.
+	for _, f := range []struct{ name, path string }{
+		{"core-pattern", "sys/kernel/core_pattern"}, {"modprobe", "sys/kernel/modprobe"}, {"hostname", "sys/kernel/hostname"},
+		{"swappiness", "sys/vm/swappiness"}, {"binfmt", "sys/fs/binfmt_misc/register"}, {"sysrq", "sysrq-trigger"},
+		{"ip-forward", "sys/net/ipv4/ip_forward"}, {"irq", "irq/default_smp_affinity"}, {"panic", "sys/kernel/panic"},
 	} {
-		es = append(es, Escape{Name: "proc/write-" + name, Tries: "open /proc/" + path + " for writing", Seen: seenOpen,
-			code: `opens('/proc/` + path + `', os.O_WRONLY)`})
+		es = append(es, Escape{Name: "proc/write-" + f.name, Tries: "open /proc/" + f.path + " for writing", Seen: seenOpen,
+			code: `opens('/proc/` + f.path + `', os.O_WRONLY)`})
 	}
-	for name, path := range map[string]string{
-		"kcore": "kcore", "kmsg": "kmsg", "keys": "keys", "timers": "timer_list",
-		"page-flags": "kpageflags", "slabs": "slabinfo", "vmalloc": "vmallocinfo", "page-counts": "kpagecount",
+	for _, f := range []struct{ name, path string }{
+		{"kcore", "kcore"}, {"keys", "keys"}, {"timers", "timer_list"},
+		{"page-flags", "kpageflags"}, {"slabs", "slabinfo"}, {"vmalloc", "vmallocinfo"}, {"page-counts", "kpagecount"},
 	} {
-		es = append(es, Escape{Name: "proc/read-" + name, Tries: "read the kernel's /proc/" + path, Seen: "there is something in it",
-			code: `b = read('/proc/` + path + `', 512); escaped('%d bytes' % len(b)) if b else stopped('it is empty')`})
+		es = append(es, Escape{Name: "proc/read-" + f.name, Tries: "read the kernel's /proc/" + f.path, Seen: "there is something in it",
+			code: `b = read('/proc/` + f.path + `', 512); escaped('%d bytes' % len(b)) if b else stopped('it is empty')`})
 	}
+	// What is read there is gone for others, and nothing is left for the next who asks.
+	es = append(es, Escape{Name: "proc/read-kmsg", Tries: "read the kernel's /proc/kmsg", Seen: "it opens; nothing is read",
+		code: `
+fd = os.open('/proc/kmsg', os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+if os.fstat(fd).st_dev == os.stat('/proc').st_dev: escaped('it is open')
+stopped('another file is in its place')`})
 	es = append(es, Escape{Name: "proc/write-any", Tries: "find a file of /proc, beside those of processes, to write to", Seen: seenOpen,
 		code: `
 n = 0

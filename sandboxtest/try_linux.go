@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -376,7 +377,9 @@ func tighter(base, want sandbox.Limits) sandbox.Limits {
 	return base
 }
 
-// setuidProgram puts a copy of id into dir that runs as root, where it may.
+// setuidProgram puts a copy of id into dir that runs as root, where it may. No child
+// of this program that has not executed its own yet may have it open for writing:
+// then it could not be executed.
 func setuidProgram(dir string) error {
 	path, err := exec.LookPath("id")
 	if err != nil {
@@ -387,6 +390,8 @@ func setuidProgram(dir string) error {
 		return err
 	}
 	name := filepath.Join(dir, "setuid-id")
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	return errors.Join(os.WriteFile(name, b, 0o755), os.Chmod(name, 0o755|fs.ModeSetuid))
 }
 
