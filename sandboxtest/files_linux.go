@@ -26,6 +26,7 @@ for _ in range(4):
     up = os.path.dirname(up)
     for n in range(1, 4):
         paths += glob.glob(up + '/*' * n + '/secret')
+    if up == '/': break
 every(sorted(set(paths)) or [os.path.dirname(os.path.realpath('.')) + '/secret'], read)`},
 		{Name: "files/dot-dot", Tries: "climb out of the workspace by ..", Seen: seenSecret,
 			code: `steal('../' * 64 + F['file'].lstrip('/'))`},
