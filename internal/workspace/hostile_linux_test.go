@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -217,6 +218,30 @@ func TestARacingWriterCannotHoldUpRemoval(t *testing.T) {
 	t.Logf("Release against a racing writer: %v", err)
 	if exists(filepath.Dir(d.Path())) {
 		t.Error("the slot is still there")
+	}
+	trashIsEmpty(t, s)
+}
+
+// The programs that share a data directory empty one trash.
+func TestSweepersAreNotInEachOthersWay(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir(), Options{})
+	for range 8 {
+		dir := filepath.Join(t.TempDir(), "tree")
+		mkdir(t, dir, 0o700)
+		nest(t, dir, 300)
+		if err := os.Rename(dir, s.path(trashDir, trashName())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	errs := make(chan error, 4)
+	for range cap(errs) {
+		go func() { errs <- s.emptyTrash(context.Background()) }()
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
 	}
 	trashIsEmpty(t, s)
 }

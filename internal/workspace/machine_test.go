@@ -123,7 +123,7 @@ func TestOpenMarksItsDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lease.Close(); err != nil {
+	if err := unlock(lease); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(tmp, machineFile), []byte(machine{"other", "other"}.text()), 0o600); err != nil {

@@ -125,6 +125,9 @@ func (r *remover) descend(parent int, name, at string, depth int) bool {
 	if depth == maxDepth {
 		up := trashPart(r.base)
 		err := unprotected(parent, name, func() error { return unix.Renameat(parent, name, r.trash, up) })
+		if err == unix.ENOENT { // somebody else empties the trash too
+			return true
+		}
 		if err != nil {
 			r.fail(at, err)
 			return false

@@ -18,7 +18,7 @@ import (
 	"github.com/agentflow-go/sandbox/internal/wire"
 )
 
-// A snapshot with the random id <id> is below the slot of its workspace,
+// A snapshot with the unique id <id> is below the slot of its workspace,
 //
 //	slots/<n>/snapshots/<id>/tree   what it holds, owned by the program
 //	slots/<n>/snapshots/<id>/info   what it is; written last
@@ -76,6 +76,10 @@ type shelf struct {
 type use struct{ cancel context.CancelCauseFunc }
 
 const wholeAccess = 1 << 30
+
+// shotID returns an id for a snapshot that is made now. Those of snapshots that the
+// file system's clock does not tell apart are in the order of their making.
+func shotID() string { return fmt.Sprintf("%016x-%s", time.Now().UnixNano(), trashName()) }
 
 func (sh *shelf) init() {
 	sh.once.Do(func() {

@@ -3,6 +3,8 @@ package workspace
 import (
 	"fmt"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestAnUnknownSnapshotIsAnsweredWithTheNamesThereAre(t *testing.T) {
@@ -18,5 +20,28 @@ func TestAnUnknownSnapshotIsAnsweredWithTheNamesThereAre(t *testing.T) {
 		if got := known(shots[:n]); got != want {
 			t.Errorf("%d snapshots: %q, want %q", n, got, want)
 		}
+	}
+}
+
+// They are made faster than the clock of a file system ticks.
+func TestSnapshotsThatAreFoundAgainAreInTheOrderOfTheirMaking(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir(), Options{})
+	d := newDir(t, s, worker("w"))
+	var want, got []string
+	for i := range 16 {
+		want = append(want, fmt.Sprint(i))
+		snapshot(t, d, want[i])
+	}
+	release(t, d, true)
+	shots, err := newDir(t, s, worker("w")).Snapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shot := range shots {
+		got = append(got, shot.Name)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("snapshots (-want +got):\n%s", diff)
 	}
 }

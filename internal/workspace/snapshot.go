@@ -38,7 +38,7 @@ func (d *Dir) Snapshot(ctx context.Context, name string, limits ShelfLimits) (Sn
 	if err != nil {
 		return Snapshot{}, err
 	}
-	s := Snapshot{Name: name, id: trashName()}
+	s := Snapshot{Name: name, id: shotID()}
 	dir := d.shotPath(s.id)
 	if err := d.copyTo(ctx, &s, rest); err != nil {
 		return Snapshot{}, errors.Join(err, d.store.discard(dir))
