@@ -86,7 +86,7 @@ func (s *session) acting(ctx context.Context, call sandbox.Call, timeout float64
 		out.LoadError = t.loadErrorText(call)
 	}
 	if nowhere { // it began to load something that is no page, which is told a little later
-		s.downloads.started(ctx, given, true)
+		s.downloads.started(ctx, given, downloadLimit)
 	}
 	out.Downloads = s.downloads.names(given)
 	out.Denied = denials(call)
@@ -123,6 +123,10 @@ func (s *session) opened(old []*tab) *int {
 	}
 	return nil
 }
+
+// downloadLimit is how long a tool waits for a download where its action began to
+// load something and no page came of it.
+const downloadLimit = time.Second
 
 // afterLimit is how long a tool waits for a navigation that its action began.
 const afterLimit = 5 * time.Second

@@ -39,8 +39,8 @@ func TestForm(t *testing.T) {
 	do(u, u.bt.Fill, browser.FillInput{Named: browser.Named{Label: "PIN"}, Text: "1234"})
 	do(u, u.bt.Type, browser.TypeInput{Named: browser.Named{Label: "Note"}, Text: "extra\nhot ü"})
 	do(u, u.bt.Fill, browser.FillInput{Named: browser.Named{Label: "Rich"}, Text: "new"})
-	refused(u, u.bt.Fill, browser.FillInput{Named: browser.Named{Label: "Fixed"}, Text: "x", Timeout: 2}, sandbox.ErrTimeout, "is read-only")
-	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Cannot"}, Timeout: 2}, sandbox.ErrTimeout, "is disabled")
+	refused(u, u.bt.Fill, browser.FillInput{Named: browser.Named{Label: "Fixed"}, Text: "x", Timeout: 3}, sandbox.ErrTimeout, "is read-only")
+	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Cannot"}, Timeout: 3}, sandbox.ErrTimeout, "is disabled")
 	refused(u, u.bt.Select, browser.SelectInput{Element: browser.Element{Selector: "#size"}, Value: ptr("huge")}, sandbox.ErrInvalidInput, "no option")
 	if got := u.eval("rich.textContent"); got != "new" {
 		t.Errorf("editable = %v", got)

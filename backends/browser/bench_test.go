@@ -171,8 +171,8 @@ func BenchmarkIdleSessions(b *testing.B) {
 // memory is that of all of this program's browsers.
 func memory(b *testing.B) (bytes float64) {
 	b.Helper()
-	for _, pid := range chromes(b, os.Getpid()) {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	for _, p := range chromes(b, os.Getpid()) {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.pid))
 		if err != nil {
 			continue
 		}

@@ -49,7 +49,7 @@ func (t *tab) paste(ctx context.Context, k *kb.Key, mods kb.Modifier) error {
 	others := t.s.list()
 	others = slices.DeleteFunc(others, func(o *tab) bool { return o == t })
 	look, cancel := context.WithTimeout(ctx, titleTimeout) // a tab that hangs is not waited for
-	t.s.copied(look, append(others, t)...)
+	t.s.copied(look, append([]*tab{t}, others...)...)
 	cancel()
 	if k.Key == "Paste" { // a key that is nothing else
 		k, mods = kb.Keys['v'], kb.ModifierCtrl

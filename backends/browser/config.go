@@ -67,7 +67,7 @@ const (
 	gotoTimeout    = 30 * time.Second
 	maxTimeout     = 10 * time.Minute
 	startTimeout   = time.Minute      // of a browser
-	answerTimeout  = 10 * time.Second // of a browser that seems to hang
+	answerTimeout  = 30 * time.Second // of a browser that seems to hang
 	maxSide        = 10000            // of a viewport
 	maxTabs        = 20               // of a session
 	titleTimeout   = 2 * time.Second  // of a page that is only listed

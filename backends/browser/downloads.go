@@ -293,9 +293,9 @@ func (d *downloads) names(before int) (list []string) {
 }
 
 // started returns the name of a download after the first before ones. The event
-// may come behind the answer that announced it.
-func (d *downloads) started(ctx context.Context, before int, certain bool) (string, bool) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// may come behind the answer that announced it: it is waited for so long.
+func (d *downloads) started(ctx context.Context, before int, wait time.Duration) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for {
 		d.mu.Lock()
@@ -305,9 +305,6 @@ func (d *downloads) started(ctx context.Context, before int, certain bool) (stri
 		}
 		wake := d.wake
 		d.mu.Unlock()
-		if !certain {
-			return "", false
-		}
 		select {
 		case <-wake:
 		case <-ctx.Done():

@@ -207,13 +207,17 @@ func (t *tab) locate(ctx context.Context, e Element, nd need, where string) (*fo
 		}
 		return sandbox.Errorf(sandbox.ErrTimeout, "%s: %s (waited %s)", e.words(), last, over.limit)
 	}
-	for {
+	for first := true; ; first = false {
 		f, n, err := t.frameOf(e)
 		if err != nil {
 			return nil, err
 		}
-		ms := 1000.0 // then why it is not ready is told, which a busy page may have no time for in the end
-		if d, ok := ctx.Deadline(); ok {
+		// Why it is not ready is told at once, and then every second: a busy page may
+		// have no time for that in the end.
+		ms := 1000.0
+		if first {
+			ms = 0
+		} else if d, ok := ctx.Deadline(); ok {
 			left := float64(time.Until(d).Milliseconds())
 			ms = min(ms, max(0, left-min(250, left/2))) // time to answer
 		}

@@ -82,15 +82,22 @@ func box(t testing.TB) *shared {
 	return sharedBox
 }
 
+// A loaded machine holds pages and browsers up.
+const (
+	patience   = 30 // seconds, with elements
+	closeGrace = time.Minute
+)
+
 func newSandbox(t testing.TB, cfg browser.Config, confine sandbox.Confinement) (*sandbox.Sandbox, browser.Tools, browser.Faults) {
 	t.Helper()
 	var reg sandbox.Registry
+	cfg.Defaults.Timeout = patience
 	tools, faults := browser.RegisterWithFaults(&reg, cfg)
 	var log *slog.Logger
 	if os.Getenv("BROWSER_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	sb, err := sandbox.New(sandbox.Options{Registry: &reg, ValidateTyped: true, Confine: confine, Logger: log})
+	sb, err := sandbox.New(sandbox.Options{Registry: &reg, ValidateTyped: true, Confine: confine, Logger: log, CloseGrace: closeGrace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,9 +148,6 @@ func newUserAs(t testing.TB, name, config string) *user {
 	t.Helper()
 	b := box(t)
 	u := &user{t, b, b.sb.Worker(t.Name() + " " + name), b.tools}
-	if config == "" {
-		config = `{"timeout": 30}` // of a page that a loaded machine holds up
-	}
 	if _, err := u.w.CreateSession(t.Context(), "browser", sandbox.SessionOptions{Config: json.RawMessage(config)}); err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func (s *session) dropDownload(ctx context.Context, guid string) {
 	s.downloads.mu.Lock()
 	file := path.Join(s.downloads.dir, guid)
 	s.downloads.mu.Unlock()
-	names := []string{file, file + unfinished}
+	names := []string{file + unfinished, file} // the one becomes the other, perhaps just now
 	if !s.own {
 		_ = s.inJail(ctx, nil, nil, "/bin/rm", append([]string{"-f", "--"}, names...)...) // what is left goes with the session
 		return

@@ -112,20 +112,20 @@ func TestDownloadsThatPagesHide(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				left := 0
+				var left []sandbox.FileInfo
 				err = files.Walk(t.Context(), ".", sandbox.WalkOptions{}, func(info sandbox.FileInfo) error {
 					if info.Size >= 1<<20 {
-						left++
+						left = append(left, info)
 					}
 					return nil
 				})
-				if err != nil || left != 0 {
-					t.Errorf("%d files of hidden downloads are left, %v", left, err)
+				if err != nil || len(left) > 0 {
+					t.Errorf("of hidden downloads %+v are left, %v", left, err)
 				}
 			}
 			// One that the browser tells of is still there.
 			do(u, u.bt.Goto, browser.GotoInput{URL: b.site.url + "/short?of=short" + run})
-			list := do(u, u.bt.Downloads, browser.DownloadsInput{Since: 2, Wait: 20}).Downloads
+			list := do(u, u.bt.Downloads, browser.DownloadsInput{Since: 2, Wait: 50}).Downloads
 			if len(list) != 1 || list[0].State != "done" || list[0].Size != 1<<20 {
 				t.Errorf("downloads = %+v, want one that is there", list)
 			}

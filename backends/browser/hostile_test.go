@@ -130,7 +130,7 @@ func TestPagesThatDoNotLoad(t *testing.T) {
 	refused(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/circle"}, sandbox.ErrCrawling, "redirects without end")
 	refused(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/hang", Timeout: .5}, sandbox.ErrTimeout, "did not answer within 500ms")
 	refused(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/nothing"}, sandbox.ErrCrawling, "nothing to show")
-	if out := do(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/slow-image", Timeout: 3}); !out.TimedOut || out.Title != "Slow" || out.Status != 200 {
+	if out := do(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/slow-image", Timeout: 5}); !out.TimedOut || out.Title != "Slow" || out.Status != 200 {
 		t.Errorf("goto = %+v, want it there but not finished", out)
 	}
 	if out := do(u, u.bt.Goto, browser.GotoInput{URL: u.b.site.url + "/slow-image", WaitUntil: "domcontentloaded"}); out.TimedOut {
@@ -164,7 +164,7 @@ func TestPagesThatAreStuck(t *testing.T) {
 	if got := u.eval("1 + 1"); got != 2. {
 		t.Errorf("after an endless script 1 + 1 = %v", got)
 	}
-	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Loop"}, Timeout: 3}, sandbox.ErrTimeout, "did not answer")
+	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Loop"}, Timeout: 5}, sandbox.ErrTimeout, "did not answer")
 	refused(u, u.bt.Snapshot, browser.SnapshotInput{Timeout: .5}, sandbox.ErrTimeout, "did not answer")
 	if out := u.open("/form.html"); out.Title != "Order" { // the same site, and so the same process
 		t.Errorf("goto = %+v", out)
@@ -247,7 +247,7 @@ func TestNoisyPage(t *testing.T) {
 	t.Parallel()
 	noisy, other := newUserAs(t, "noisy", ""), newUserAs(t, "other", "")
 	noisy.open("/dialogs.html")
-	noisy.eval(`setInterval(() => { for (let i = 0; i < 1500; i++) console.log('noise '.repeat(100), i); }, 1000), 1`)
+	noisy.eval(`setInterval(() => { for (let i = 0; i < 4000; i++) console.log('noise '.repeat(100), i); }, 1000), 1`)
 	for range 5 {
 		other.open("/form.html")
 		do(other, other.bt.Fill, browser.FillInput{Named: browser.Named{Label: "Name"}, Text: "quiet"})
@@ -260,7 +260,7 @@ func TestNoisyPage(t *testing.T) {
 		}
 		return false
 	}
-	for deadline := time.Now().Add(20 * time.Second); !muted(); {
+	for deadline := time.Now().Add(time.Minute); !muted(); {
 		if time.Now().After(deadline) {
 			t.Fatal("the page is still listened to")
 		}
@@ -273,7 +273,7 @@ func TestNoisyPage(t *testing.T) {
 	noisy.open("/net.html")
 	do(noisy, noisy.bt.WaitFor, browser.WaitInput{Text: "socket ping"})
 	noisy.eval("console.log('heard again'), 1")
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		if len(do(noisy, noisy.bt.Console, browser.LogInput{Filter: "heard again"}).Messages) > 0 {
 			return
 		}

@@ -22,7 +22,7 @@ func TestLabelsNameFieldsWithoutWhatTheyHold(t *testing.T) {
 	if diff := cmp.Diff(want, u.snapshot()); diff != "" {
 		t.Errorf("snapshot (-want +got):\n%s", diff)
 	}
-	refused(u, u.bt.Fill, browser.FillInput{Named: browser.Named{Label: "Tee"}, Timeout: 2}, sandbox.ErrTimeout, `label "Tee": no element matches`)
+	refused(u, u.bt.Fill, browser.FillInput{Named: browser.Named{Label: "Tee"}, Timeout: 3}, sandbox.ErrTimeout, `label "Tee": no element matches`)
 	refused(u, u.bt.Fill, browser.FillInput{}, sandbox.ErrInvalidInput, "name the element in exactly one way: ref, selector or label")
 }
 

@@ -28,34 +28,41 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(("<title>" + sys.argv[1] + "</title>").encode())
     def log_message(self, *a): pass
-s = Server(("::", 0), Handler)
-print(s.server_address[1], flush=True)
+s = Server(("::", int(sys.argv[2])), Handler)
+print("ready", flush=True)
 s.serve_forever()`
 
-// startServer runs program in a session and returns its port.
-func startServer(t *testing.T, env sandbox.Env, title string) (port string) {
+// Ports of servers, by worker. Nothing else listens on a worker's loopback, and the
+// kernel chooses higher ones.
+const (
+	port = "8001"
+	away = "8002"
+)
+
+// startServer runs program in a session.
+func startServer(t *testing.T, env sandbox.Env, title, port string) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	_, err = env.Start(t.Context(), sandbox.Cmd{Path: "python3", Args: []string{"-c", program, title}, Stdout: w})
+	_, err = env.Start(t.Context(), sandbox.Cmd{Path: "python3", Args: []string{"-c", program, title, port}, Stdout: w})
 	w.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fscan(r, &port); err != nil {
-		t.Fatalf("the server says no port: %v", err)
+	var said string
+	if _, err := fmt.Fscan(r, &said); err != nil {
+		t.Fatalf("the server does not listen: %v", err)
 	}
-	return port
 }
 
 // localSandbox is a sandbox with a browser and with sessions whose Env is kept.
 func localSandbox(t *testing.T, isolation browser.Isolation, confine sandbox.Confinement) (*sandbox.Sandbox, browser.Tools, func(worker string) sandbox.Env) {
 	t.Helper()
 	var reg sandbox.Registry
-	tools := browser.Register(&reg, browser.Config{Isolation: isolation})
+	tools := browser.Register(&reg, browser.Config{Isolation: isolation, Defaults: browser.SessionConfig{Timeout: patience}})
 	var mu sync.Mutex
 	envs := map[string]sandbox.Env{}
 	sandbox.AddBackend(&reg, sandbox.BackendSpec{Name: "serve"}, sandbox.BackendFuncs[sandbox.Env]{
@@ -67,7 +74,7 @@ func localSandbox(t *testing.T, isolation browser.Isolation, confine sandbox.Con
 		},
 	})
 	confine.Level = policy.Level
-	sb, err := sandbox.New(sandbox.Options{Registry: &reg, ValidateTyped: true, Confine: confine})
+	sb, err := sandbox.New(sandbox.Options{Registry: &reg, ValidateTyped: true, Confine: confine, CloseGrace: closeGrace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,8 +110,8 @@ func TestAWorkersOwnServers(t *testing.T) {
 			}
 			const why = "nothing listens there on the worker's own loopback; start the server first, in a session of the same worker; one that was just started may need a moment"
 			refused(a, tools.Goto, browser.GotoInput{URL: "http://localhost:8000/"}, sandbox.ErrCrawling, why)
-			port := startServer(t, env("a"), "Mine")
-			away := startServer(t, env("b"), "Theirs")
+			startServer(t, env("a"), "Mine", port)
+			startServer(t, env("b"), "Theirs", away)
 			for _, name := range []string{"localhost", "127.0.0.1", "[::1]", "0.0.0.0", "app.localhost"} {
 				if out := do(a, tools.Goto, browser.GotoInput{URL: "http://" + name + ":" + port + "/"}); out.Title != "Mine" || out.Status != 200 {
 					t.Errorf("goto %s = %+v, want the worker's own page", name, out)
@@ -152,7 +159,7 @@ func TestANarrowedSessionHasNoServersOfItsWorkers(t *testing.T) {
 			if _, err := u.w.CreateSession(t.Context(), "browser", sandbox.SessionOptions{Confinement: &less}); err != nil {
 				t.Fatal(err)
 			}
-			port := startServer(t, env("narrow"), "Mine")
+			startServer(t, env("narrow"), "Mine", port)
 			for _, scheme := range []string{"http", "https"} {
 				refused(u, tools.Goto, browser.GotoInput{URL: scheme + "://localhost:" + port + "/"}, sandbox.ErrDenied, "create it without egress in its confinement")
 			}

@@ -168,7 +168,11 @@ func (s *session) goTo(ctx context.Context, call sandbox.Call, in GotoInput) (ou
 		return out, problem(ctx, err)
 	}
 	if res.IsDownload || res.ErrorText == "net::ERR_ABORTED" {
-		if name, ok := s.downloads.started(ctx, before, res.IsDownload); ok {
+		within := time.Duration(0)
+		if res.IsDownload { // then there is one
+			within = limit
+		}
+		if name, ok := s.downloads.started(ctx, before, within); ok {
 			out.URL, out.Download = t.url(), name
 			return out, nil
 		}
@@ -194,7 +198,7 @@ func (s *session) goTo(ctx context.Context, call sandbox.Call, in GotoInput) (ou
 		}
 	}
 	// The time may be over, and the page still there to be told of.
-	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), titleTimeout)
 	defer cancel()
 	if !out.TimedOut {
 		tell = ctx
@@ -218,8 +222,12 @@ func (t *tab) navigate(ctx context.Context, address string) (page.NavigateResult
 	return res, err
 }
 
-// pingTime is how long a page may take to answer before it counts as stuck.
-const pingTime = 500 * time.Millisecond
+// How long a page may take to answer before its script is ended, and then before its
+// tab is replaced. A busy machine holds up pages that are not stuck, too.
+const (
+	pingTime = time.Second
+	lastTime = 5 * time.Second
+)
 
 // awake returns the tab for a navigation. A page that is stuck, in a script or in
 // dialogs without end, is freed; if that does not help its tab is replaced.
@@ -238,13 +246,13 @@ func (s *session) awake(ctx context.Context) (*tab, error) {
 	if crashed {
 		return t, nil // the browser gives it another process
 	}
-	for range 2 {
+	for _, patience := range []time.Duration{pingTime, lastTime} {
 		if d != nil {
 			// A script that goes on asking ends with its answer.
 			t.link.send(ctx, runtime.CommandTerminateExecution, nil)
 			t.answerDialog(ctx, d, false, "")
 		}
-		if t.ping(ctx) || ctx.Err() != nil {
+		if t.ping(ctx, patience) || ctx.Err() != nil {
 			return t, ctx.Err()
 		}
 		t.link.send(ctx, runtime.CommandTerminateExecution, nil)
@@ -261,9 +269,9 @@ func (s *session) awake(ctx context.Context) (*tab, error) {
 	return fresh, nil
 }
 
-// ping reports whether the page answers.
-func (t *tab) ping(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, pingTime)
+// ping reports whether the page answers within a time.
+func (t *tab) ping(ctx context.Context, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	err := t.link.Call(ctx, runtime.CommandEvaluate, runtime.EvaluateParams{Expression: "1"}, nil)
 	return err == nil || ctx.Err() == nil
@@ -394,8 +402,12 @@ func (s *session) travel(ctx context.Context, call sandbox.Call, in TimeoutInput
 		t.link.send(context.WithoutCancel(ctx), page.CommandStopLoading, nil)
 		return out, sandbox.Errorf(sandbox.ErrTimeout, "the page did not change within %s", limit)
 	}
-	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	// The time may be over, and the page still there to be told of.
+	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), titleTimeout)
 	defer cancel()
+	if !out.TimedOut {
+		tell = ctx
+	}
 	t.mu.Lock()
 	f := t.frames[t.main]
 	d := *t.document(f.loader)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/agentflow-go/sandbox"
 	"github.com/agentflow-go/sandbox/backends/browser"
@@ -45,17 +46,17 @@ func TestKilledNetworkProcess(t *testing.T) {
 	}
 	u.open("/form.html")
 	killed := false
-	for _, pid := range chromes(t, os.Getpid()) {
-		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if strings.Contains(string(cmdline), "NetworkService") && !slices.Contains(others, pid) {
-			killed = syscall.Kill(pid, syscall.SIGKILL) == nil
+	for _, p := range chromes(t, os.Getpid()) {
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
+		if strings.Contains(string(cmdline), "NetworkService") && !slices.Contains(others, p) {
+			killed = syscall.Kill(p.pid, syscall.SIGKILL) == nil
 		}
 	}
 	if !killed {
 		t.Fatal("no network process found")
 	}
 	var err error
-	for range 10 { // what runs while the process dies is aborted
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); { // what runs while the process dies is aborted
 		if _, err = tools.Goto.Call(t.Context(), u.w, browser.GotoInput{URL: site.url + "/form.html"}); sandbox.CodeOf(err) == sandbox.ErrSessionLost {
 			break
 		}

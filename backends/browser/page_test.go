@@ -22,20 +22,20 @@ func TestElements(t *testing.T) {
 
 	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Same"}}, sandbox.ErrInvalidInput, "matches 2 elements; give nth")
 	click(browser.ClickInput{Element: browser.Element{Text: "Same", Nth: ptr(1)}})
-	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Selector: "nope"}, Timeout: 2}, sandbox.ErrTimeout, "no element matches")
+	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Selector: "nope"}, Timeout: 3}, sandbox.ErrTimeout, "no element matches")
 	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Selector: "a["}}, sandbox.ErrInvalidInput, "/selector")
 	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Selector: "a", Text: "b"}}, sandbox.ErrInvalidInput, "exactly one way")
 	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Ref: "e9999"}}, sandbox.ErrBusinessFailure, "take a new snapshot")
 	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Ref: "x"}}, sandbox.ErrInvalidInput, "/ref")
 
 	u.eval("modal.className = 'on'")
-	refused(u, u.bt.Click, browser.ClickInput{Element: el("#covered"), Timeout: 2}, sandbox.ErrTimeout, "is covered by <div id=modal class=on>")
+	refused(u, u.bt.Click, browser.ClickInput{Element: el("#covered"), Timeout: 3}, sandbox.ErrTimeout, "is covered by <div id=modal class=on>")
 	u.eval("setTimeout(() => { modal.className = '' }, 200)")
 	click(browser.ClickInput{Element: el("#covered"), Modifiers: []string{"Shift"}})
 	u.eval("setTimeout(() => { late.disabled = false }, 200)")
 	click(browser.ClickInput{Element: el("#late")})
 	u.eval("start()")
-	refused(u, u.bt.Click, browser.ClickInput{Element: el("#mover"), Timeout: 2}, sandbox.ErrTimeout, "does not stand still")
+	refused(u, u.bt.Click, browser.ClickInput{Element: el("#mover"), Timeout: 3}, sandbox.ErrTimeout, "does not stand still")
 	u.eval("window.moving = false")
 	click(browser.ClickInput{Element: el("#mover"), Button: "right"})
 	click(browser.ClickInput{Element: browser.Element{Text: "In the shadow"}})
@@ -167,7 +167,7 @@ func TestFrames(t *testing.T) {
 	}
 	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Pressed", Frame: "nowhere"}}, sandbox.ErrBusinessFailure, "no frame")
 	u.eval("far.style.pointerEvents = 'none'")
-	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Ref: far}, Timeout: 2}, sandbox.ErrTimeout, "its frame is covered")
+	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Ref: far}, Timeout: 3}, sandbox.ErrTimeout, "its frame is covered")
 	// The frame goes back to this site and then away.
 	u.eval("far.style.pointerEvents = ''; far.src = '/inner.html?back'")
 	do(u, u.bt.WaitFor, browser.WaitInput{Text: "?back"})
@@ -195,7 +195,7 @@ func TestSinglePage(t *testing.T) {
 		t.Errorf("forward = %+v", out)
 	}
 	refused(u, u.bt.Forward, browser.TimeoutInput{}, sandbox.ErrBusinessFailure, "history ends")
-	refused(u, u.bt.WaitFor, browser.WaitInput{Text: "never", Timeout: 2}, sandbox.ErrTimeout, "did not appear")
+	refused(u, u.bt.WaitFor, browser.WaitInput{Text: "never", Timeout: 3}, sandbox.ErrTimeout, "did not appear")
 }
 
 func TestDrag(t *testing.T) {

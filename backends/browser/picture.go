@@ -307,7 +307,7 @@ func (s *session) stopPrinting(ctx context.Context, t *tab) error {
 	ctx, cancel := context.WithTimeout(s.base, freeTime)
 	defer cancel()
 	address, what := t.url(), ""
-	if !t.ping(ctx) {
+	if !t.ping(ctx, pingTime) {
 		fresh, err := s.newTab(ctx)
 		if err != nil {
 			return fmt.Errorf("print: not done within %v, and the page is busy with it: %w", limit, err)
@@ -324,4 +324,4 @@ func (s *session) stopPrinting(ctx context.Context, t *tab) error {
 }
 
 // freeTime is how long it may take to give a page that is stuck another tab.
-const freeTime = 5 * time.Second
+const freeTime = 20 * time.Second

@@ -61,7 +61,7 @@ func TestSessionsShareNothing(t *testing.T) {
 	}
 	a.open("/files.html")
 	do(a, a.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Small file"}})
-	if got := do(a, a.bt.Downloads, browser.DownloadsInput{Wait: 20}).Downloads; len(got) != 1 || got[0].State != "done" {
+	if got := do(a, a.bt.Downloads, browser.DownloadsInput{Wait: 50}).Downloads; len(got) != 1 || got[0].State != "done" {
 		t.Errorf("downloads of the first session = %+v", got)
 	}
 	if got := do(b, b.bt.Downloads, browser.DownloadsInput{}).Downloads; len(got) != 0 {
@@ -124,6 +124,7 @@ func TestSocketsWorkersAndLogs(t *testing.T) {
 	if out := do(u, u.bt.Reload, browser.TimeoutInput{}); out.Title != "Net" { // now through the worker
 		t.Errorf("reload = %+v", out)
 	}
+	do(u, u.bt.WaitFor, browser.WaitInput{Text: "socket ping"}) // and so what comes before that
 	console := do(u, u.bt.Console, browser.LogInput{})
 	var got []string
 	for _, m := range console.Messages {

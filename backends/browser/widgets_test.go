@@ -24,8 +24,8 @@ func TestTextOfScriptsIsNotShown(t *testing.T) {
 	u := newUser(t, "")
 	u.show(`<div id=outer>Basket<script>const later = 'Order placed'</script></div><style>/* Order placed */</style>
 		<button onclick="outer.append(document.createElement('p')); outer.lastChild.append('Order', ' placed')">Order</button>`)
-	refused(u, u.bt.WaitFor, browser.WaitInput{Text: "Order placed", Timeout: 2}, sandbox.ErrTimeout, "did not appear")
-	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Order placed"}, Timeout: 2}, sandbox.ErrTimeout, "no element matches")
+	refused(u, u.bt.WaitFor, browser.WaitInput{Text: "Order placed", Timeout: 3}, sandbox.ErrTimeout, "did not appear")
+	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Order placed"}, Timeout: 3}, sandbox.ErrTimeout, "no element matches")
 	do(u, u.bt.WaitFor, browser.WaitInput{Gone: "Order placed"})
 	do(u, u.bt.Hover, browser.ClickInput{Element: browser.Element{Text: "Basket"}})
 	do(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Order"}})
@@ -64,7 +64,7 @@ func TestExtractNamesFrames(t *testing.T) {
 	if diff := cmp.Diff("Above\n\n[frame Payment about:blank]\n\nBelow", do(u, u.bt.Extract, browser.ExtractInput{}).Text); diff != "" {
 		t.Errorf("markdown (-want +got):\n%s", diff)
 	}
-	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Elsewhere"}, Timeout: 2}, sandbox.ErrTimeout, "no element matches in the main frame; others are looked in with frame: f1, f2")
+	refused(u, u.bt.Click, browser.ClickInput{Element: browser.Element{Text: "Elsewhere"}, Timeout: 3}, sandbox.ErrTimeout, "no element matches in the main frame; others are looked in with frame: f1, f2")
 }
 
 func TestClickTakesTheOneControl(t *testing.T) {
@@ -96,5 +96,5 @@ func TestFilesAreDroppedWhereNoneAreChosen(t *testing.T) {
 	if got, _ := u.eval("log.textContent").(string); !regexp.MustCompile(`^a\.txt [1-9]\d*, b\.txt [1-9]\d*$`).MatchString(got) {
 		t.Errorf("dropped %q", got)
 	}
-	refused(u, u.bt.Upload, browser.UploadInput{Element: el("p"), Paths: []string{"a.txt"}, Timeout: 3}, sandbox.ErrBusinessFailure, "takes no files that are dropped on it")
+	refused(u, u.bt.Upload, browser.UploadInput{Element: el("p"), Paths: []string{"a.txt"}, Timeout: 5}, sandbox.ErrBusinessFailure, "takes no files that are dropped on it")
 }

@@ -117,7 +117,7 @@ func TestDialogs(t *testing.T) {
 		t.Errorf("dialogs (-want +got):\n%s", diff)
 	}
 	// A storm of them ends with a clear result, and the tab can be used again.
-	out, err := u.bt.Click.Call(t.Context(), u.w, browser.ClickInput{Element: browser.Element{Text: "Storm"}})
+	out, err := u.bt.Click.Call(t.Context(), u.w, browser.ClickInput{Element: browser.Element{Text: "Storm"}, Timeout: 300})
 	if err != nil || out.Dialog == nil || !strings.Contains(out.Dialog.Message, "more than 100 dialogs") {
 		t.Errorf("storm = %+v, %v", out, err)
 	}
@@ -138,7 +138,7 @@ func TestFiles(t *testing.T) {
 	if out.Download == "" {
 		t.Errorf("goto = %+v, want a download", out)
 	}
-	list := do(u, u.bt.Downloads, browser.DownloadsInput{Wait: 20})
+	list := do(u, u.bt.Downloads, browser.DownloadsInput{Wait: 50})
 	for i := range list.Downloads {
 		list.Downloads[i].URL = ""
 	}
@@ -155,10 +155,11 @@ func TestFiles(t *testing.T) {
 	}
 	// Up again, through every kind of input.
 	do(u, u.bt.Upload, browser.UploadInput{Element: el("#one"), Paths: []string{"downloads/data.txt"}})
+	do(u, u.bt.WaitFor, browser.WaitInput{Text: "one data.txt"}) // the page reads them in its time
 	do(u, u.bt.Upload, browser.UploadInput{Element: el("#many"), Paths: []string{"downloads/data.txt", "/workspace/downloads/_.._evil.bin"}})
+	do(u, u.bt.WaitFor, browser.WaitInput{Text: "many _.._evil.bin"})
 	do(u, u.bt.Upload, browser.UploadInput{Element: browser.Element{Text: "Pick"}, Paths: []string{"downloads/data (1).txt"}})
 	do(u, u.bt.WaitFor, browser.WaitInput{Text: "picked data (1).txt"})
-	do(u, u.bt.WaitFor, browser.WaitInput{Text: "many _.._evil.bin"})
 	wantLog := "one data.txt 5 xxxxx\nmany data.txt 5 xxxxx\nmany _.._evil.bin 100000 xxxxxxxxxxxxxxxxxxxx\npicked data (1).txt 5 xxxxx\n"
 	if diff := cmp.Diff(wantLog, u.eval("log.textContent")); diff != "" {
 		t.Errorf("what the page got (-want +got):\n%s", diff)
@@ -166,7 +167,7 @@ func TestFiles(t *testing.T) {
 	refused(u, u.bt.Upload, browser.UploadInput{Element: el("#one"), Paths: []string{"downloads/data.txt", "downloads/_.._evil.bin"}}, sandbox.ErrInvalidInput, "takes one file")
 	refused(u, u.bt.Upload, browser.UploadInput{Element: el("#one"), Paths: []string{"../../etc/passwd"}}, sandbox.ErrInvalidInput, "")
 	refused(u, u.bt.Upload, browser.UploadInput{Element: el("#one"), Paths: []string{"none"}}, sandbox.ErrNoResults, "")
-	refused(u, u.bt.Upload, browser.UploadInput{Element: el("#log"), Paths: []string{"downloads/data.txt"}, Timeout: 2}, sandbox.ErrBusinessFailure, "opened no file chooser")
+	refused(u, u.bt.Upload, browser.UploadInput{Element: el("#log"), Paths: []string{"downloads/data.txt"}, Timeout: 5}, sandbox.ErrBusinessFailure, "opened no file chooser")
 }
 
 func TestPictures(t *testing.T) {

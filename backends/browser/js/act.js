@@ -188,7 +188,7 @@ const dropTaken = () => moment(0).then(() => takes);
 
 const scrolled = (n) => {
   const el = n ? byRef(n) : document[own.scrollingElement];
-  return nextFrame().then(() => ({ x: Math.round(scrollX), y: Math.round(scrollY), height: document[own.documentElement][own.scrollHeight], ok: !!el }));
+  return nextFrame(1000).then(() => ({ x: Math.round(scrollX), y: Math.round(scrollY), height: document[own.documentElement][own.scrollHeight], ok: !!el }));
 };
 
 function scrollTo_(n) {
@@ -234,7 +234,7 @@ const pageSize = () => {
 const scrollPage = (x, y) => { scrollTo({ left: x, top: y, behavior: 'instant' }); return drawn(); };
 
 // drawn waits until the page has dealt with what it was told, and was drawn.
-const drawn = () => nextFrame().then(() => moment(0)).then(() => true);
+const drawn = () => nextFrame(500).then(() => moment(0)).then(() => true);
 
 const title = () => clip(document[own.title], 1000);
 

@@ -293,9 +293,10 @@ function covered(el, x, y) {
   return 'is covered by ' + describe(top) + (top === hit ? '' : ' (' + describe(hit) + ')');
 }
 
-// nextFrame waits for the page to be drawn once more, or a moment if it is not drawn.
-const nextFrame = () => new Promise((done) => {
-  const timer = setTimeout(done, 100);
+// nextFrame waits for the page to be drawn once more, or a moment if it is not drawn:
+// what is out of sight need not be, and on a busy machine all is drawn late.
+const nextFrame = (most = 100) => new Promise((done) => {
+  const timer = setTimeout(done, most);
   requestAnimationFrame(() => { clearTimeout(timer); done(); });
 });
 const moment = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -334,7 +335,7 @@ async function readyNow(spec, need, ms) {
       if (!why && need.stable) {
         bringIntoView(el, attempt);
         const a = rectOf(el);
-        await nextFrame();
+        await nextFrame(500);
         const b = el[own.isConnected] ? rectOf(el) : null;
         if (!a || !b) why = 'is not visible';
         else if (a.x !== b.x || a.y !== b.y || a.width !== b.width || a.height !== b.height) why = 'does not stand still';
