@@ -52,9 +52,10 @@ var (
 
 const (
 	startLimit  = 10 * time.Second      // for bash to take a command
-	killLimit   = time.Second           // for bash to report after its children were killed
+	killLimit   = 3 * time.Second       // for bash to report after its children were killed
+	killAgain   = time.Second / 10      // between two kills of them
 	beginLimit  = 2 * time.Second       // for a command to begin
-	settleLimit = 3 * time.Second       // for bash to run an empty command
+	settleLimit = 5 * time.Second       // for bash to run an empty command
 	hearsay     = 50 * time.Millisecond // for a report to overtake the prompt that follows it
 	hearLimit   = 3 * time.Second       // to read what a dead bash reported, while others write there too
 	asideLimit  = 5 * time.Second       // to read what a dead bash printed
@@ -417,7 +418,7 @@ func (r *run) end(next *time.Timer) {
 		// Repeatedly, because a list or a loop goes on to its next command.
 		s.bash.killForeground(s.term)
 		s.bash.interrupt(s.term) // for the shell, when it has taken the terminal back
-		next.Reset(killLimit / 10)
+		next.Reset(killAgain)
 	case ending:
 	}
 }

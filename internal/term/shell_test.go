@@ -259,7 +259,7 @@ func TestTheFirstDirectoryIsGone(t *testing.T) {
 // between two calls.
 func stopped(t *testing.T) *term.Shell {
 	t.Helper()
-	s := shell(t, term.Options{Grace: 100 * time.Millisecond})
+	s := shell(t, term.Options{Grace: time.Second})
 	pid, err := strconv.Atoi(strings.TrimSpace(run(t, s, term.Command{Text: "echo $$"}).Stdout))
 	if err != nil {
 		t.Fatal(err)
