@@ -129,6 +129,9 @@ func (m *memberGroup) leave() error {
 	w := m.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.members[m.limits] != m {
+		return nil // the worker's group was dropped, with what was still in it
+	}
 	m.jails--
 	w.jails--
 	if m.jails > 0 {
