@@ -274,5 +274,5 @@ if os.fork() == 0:
 // TestUnprivilegedEgress runs the tests above again as an ordinary user.
 func TestUnprivilegedEgress(t *testing.T) {
 	t.Parallel()
-	usertest.Run(t, "TestEgressIsByList", nil, "-test.run=^TestEgress")
+	usertest.Run(t, "TestEgressIsByList", "-test.run=^TestEgress")
 }

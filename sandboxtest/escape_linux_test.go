@@ -104,7 +104,7 @@ func TestEscapesAreSeenUnderNone(t *testing.T) {
 // TestUnprivileged runs the suite again as an ordinary user.
 func TestUnprivileged(t *testing.T) {
 	t.Parallel()
-	usertest.Run(t, "", nil, "-test.short")
+	usertest.Run(t, "", "-test.short")
 }
 
 // anybodyEscapes succeed for every user of any Linux where nothing is confined,

@@ -451,7 +451,7 @@ func TestUnprivileged(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short")
 	}
-	usertest.Run(t, "TestRun", nil, "-test.run=^Test(Run|Programs|Kill|LongOutput.*|Hostile.*|EverythingInside.*)$")
+	usertest.Run(t, "TestRun", "-test.run=^Test(Run|Programs|Kill|LongOutput.*|Hostile.*|EverythingInside.*)$")
 }
 
 func TestRunTellsWhatPolicyRefused(t *testing.T) {

@@ -398,5 +398,5 @@ func TestUnprivileged(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short")
 	}
-	usertest.Run(t, "TestInterrupt", nil, "-test.run=^Test(Bash|Interrupt|Reset|Policy.*|Hostile.*|Events|PythonShows)$")
+	usertest.Run(t, "TestInterrupt", "-test.run=^Test(Bash|Interrupt|Reset|Policy.*|Hostile.*|Events|PythonShows)$")
 }

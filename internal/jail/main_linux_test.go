@@ -154,7 +154,7 @@ func eachConfinedInTurn(t *testing.T, f func(t *testing.T, h *jail.Host)) {
 // TestUnprivileged runs the suite again as an ordinary user, as a short run.
 func TestUnprivileged(t *testing.T) {
 	t.Parallel()
-	usertest.Run(t, "", nil, "-test.short")
+	usertest.Run(t, "", "-test.short")
 }
 
 // anyUser skips, in a short run, what is the same whoever runs it: what the first

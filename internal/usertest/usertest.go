@@ -19,11 +19,11 @@ import (
 // nobody is the user.
 const nobody = 65534
 
-// Run runs the program of this test again as another user, with args and, beside
-// what it needs, env as its environment. It fails the test unless the program
+// Run runs the program of this test again as another user, with args and no
+// more of its environment than it needs. It fails the test unless the program
 // succeeds and passes the test called proof, which args that choose tests might
 // miss; "" asks for none. A test that does not run as root is skipped.
-func Run(t *testing.T, proof string, env []string, args ...string) {
+func Run(t *testing.T, proof string, args ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("already unprivileged: the tests around this one are what it would run")
@@ -38,7 +38,7 @@ func Run(t *testing.T, proof string, env []string, args ...string) {
 	}
 	cmd := exec.CommandContext(t.Context(), Binary(t), args...)
 	cmd.Dir = home
-	cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "TMPDIR="+home, "HOME="+home)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + home, "HOME=" + home}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := cmd.CombinedOutput()
 	switch {
