@@ -28,7 +28,7 @@ func (t *tab) on(l *link, msg *cdproto.Message) {
 	if msg.Error != nil { // it was too long to be read
 		size = maxEventMessage + 1
 	}
-	if !t.heard(domain, size) {
+	if !t.heard(domain, msg.Params, size) {
 		return
 	}
 	switch domain {

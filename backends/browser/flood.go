@@ -1,6 +1,9 @@
 package browser
 
 import (
+	"bytes"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/chromedp/cdproto/log"
@@ -22,34 +25,63 @@ const (
 
 // flood counts what a page tells. It belongs to the connection's reader.
 type flood struct {
-	since                   time.Time
-	console, network, bytes int
-	after                   int // events since it was muted
+	console, network gauge // by the times that events bear, each domain's on a clock of its own
+	other            gauge // events without a time, by this program's clock
+	after            int   // events since the page was muted
 }
 
-// loud counts an event and reports whether there were too many.
-func (f *flood) loud(domain string, bytes int) bool {
-	if n := f.console + f.network; n%64 == 0 {
-		if now := time.Now(); now.Sub(f.since) > time.Second {
-			f.since, f.console, f.network, f.bytes = now, 0, 0, 0
-		}
+// gauge counts the events of one second.
+type gauge struct {
+	since    float64 // in seconds
+	n, bytes int
+}
+
+func (g *gauge) over(at float64, size, most int) bool {
+	if math.Abs(at-g.since) > 1 { // a clock may be set back
+		*g = gauge{since: at}
 	}
-	if f.bytes += bytes; domain == "Network" {
-		f.network++
-	} else {
-		f.console++
+	g.n++
+	g.bytes += size
+	return g.n > most || g.bytes > loudBytes
+}
+
+// loud counts an event and reports whether there were too many. What counts is when
+// the page told it: on a busy machine it may be read much later, and slower than the
+// page tells more.
+func (f *flood) loud(domain string, params []byte, size int) bool {
+	at, ok := eventTime(params)
+	switch {
+	case !ok:
+		return f.other.over(float64(time.Now().UnixMilli())/1000, size, loudNetwork)
+	case domain == "Network": // in seconds since some moment
+		return f.network.over(at, size, loudNetwork)
 	}
-	return f.console > loudConsole || f.network > loudNetwork || f.bytes > loudBytes
+	return f.console.over(at/1000, size, loudConsole) // in milliseconds since 1970
+}
+
+// eventTime reads the time from an event of the domains Runtime, Log and Network.
+// Where a page's own text has such a key, its quotes are escaped.
+func eventTime(params []byte) (float64, bool) {
+	_, after, ok := bytes.Cut(params, []byte(`"timestamp":`))
+	if !ok {
+		return 0, false
+	}
+	end := bytes.IndexAny(after[:min(len(after), 32)], ",}")
+	if end < 0 {
+		return 0, false
+	}
+	at, err := strconv.ParseFloat(string(bytes.TrimSpace(after[:end])), 64)
+	return at, err == nil
 }
 
 // heard reports whether an event of the page is to be looked at. It is called by
 // the connection's reader.
-func (t *tab) heard(domain string, bytes int) bool {
+func (t *tab) heard(domain string, params []byte, size int) bool {
 	if domain != "Runtime" && domain != "Log" && domain != "Network" {
 		return true
 	}
 	if !t.quieted {
-		if !t.flood.loud(domain, bytes) {
+		if !t.flood.loud(domain, params, size) {
 			return true
 		}
 		t.quieted, t.flood = true, flood{}
@@ -57,7 +89,7 @@ func (t *tab) heard(domain string, bytes int) bool {
 		return false
 	}
 	before := t.flood.after
-	if t.flood.after += 1 + bytes>>14; before < tooLoud && t.flood.after >= tooLoud {
+	if t.flood.after += 1 + size>>14; before < tooLoud && t.flood.after >= tooLoud {
 		t.s.say(ConsoleEntry{Type: "warning", Text: "the tab was closed: its page could not be made to be quiet"})
 		t.s.spawn(func() { t.close(t.s.base) })
 	}
