@@ -303,6 +303,10 @@ func (d *downloads) started(ctx context.Context, before int, wait time.Duration)
 			defer d.mu.Unlock()
 			return d.all[len(d.all)-1].Name, true
 		}
+		if len(d.all) >= maxDownloads {
+			d.mu.Unlock()
+			return "", false // no more is noted
+		}
 		wake := d.wake
 		d.mu.Unlock()
 		select {

@@ -2,8 +2,11 @@ package browser
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/chromedp/cdproto/browser"
 )
@@ -46,4 +49,15 @@ func TestDownloadsTogetherAreBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestADownloadTooManyIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &downloads{all: slices.Repeat([]*download{{}}, maxDownloads), wake: make(chan struct{})}
+		began := time.Now()
+		if name, ok := d.started(t.Context(), maxDownloads, gotoTimeout); ok || time.Since(began) > 0 {
+			t.Errorf("started = %q, %v after %v, want none at once", name, ok, time.Since(began))
+		}
+	})
 }

@@ -196,6 +196,18 @@ func TestPagesThatAreStuck(t *testing.T) {
 			t.Errorf("%s = %v, want %v", tt.expression, out.Result, tt.want)
 		}
 	}
+	// What nothing interrupts costs the tab, also a goto that has little time.
+	const stuck = "{ const x = new XMLHttpRequest(); x.open('GET', '/hang', false); x.send() }"
+	refused(u, u.bt.Evaluate, browser.EvaluateInput{Expression: stuck, Timeout: .5}, sandbox.ErrTimeout, "did not answer")
+	for deadline := time.Now().Add(time.Minute); ; { // it may be too little on a busy machine
+		_, err := u.bt.Goto.Call(t.Context(), u.w, browser.GotoInput{URL: u.b.site.url + "/form.html", Timeout: 5})
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("goto from a page that is stuck: %v", err)
+		}
+	}
 }
 
 func TestCrashedTab(t *testing.T) {

@@ -247,6 +247,9 @@ func (s *session) awake(ctx context.Context) (*tab, error) {
 		return t, nil // the browser gives it another process
 	}
 	for _, patience := range []time.Duration{pingTime, lastTime} {
+		if over, ok := ctx.Deadline(); ok { // in a short time too, another tab can be had
+			patience = min(patience, time.Until(over)/2)
+		}
 		if d != nil {
 			// A script that goes on asking ends with its answer.
 			t.link.send(ctx, runtime.CommandTerminateExecution, nil)
