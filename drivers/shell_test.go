@@ -1,6 +1,7 @@
 package drivers_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -106,7 +107,9 @@ func TestPrograms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// It waits for the end, but not for ever.
+		// It waits for the end, but not for ever; nor does this test.
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
 		out, err := b.sh.Kill.Call(ctx, b.w, bash.KillInput{ID: st.ID, Signal: "KILL"})
 		for since = 0; err == nil && out.Running; {
 			var now bash.OutputOutput

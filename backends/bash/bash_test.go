@@ -70,10 +70,12 @@ func (b *box) run(in bash.RunInput) bash.RunOutput {
 // end waits for a program's end and returns its exit code.
 func (b *box) end(id string) *int {
 	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
 	for since := int64(0); ; {
-		out, err := b.sh.Output.Call(b.t.Context(), b.w, bash.OutputInput{ID: id, Since: since, Wait: 10})
+		out, err := b.sh.Output.Call(ctx, b.w, bash.OutputInput{ID: id, Since: since, Wait: 10})
 		if err != nil {
-			b.t.Fatal(err)
+			b.t.Fatalf("waiting for the end of program %s: %v", id, err)
 		}
 		if !out.Running {
 			return out.ExitCode

@@ -129,10 +129,9 @@ func testProgramsOfAJailSeeEachOther(t *testing.T, h *jail.Host) {
 	if _, err := in.WriteString("x"); err != nil {
 		t.Fatal(err)
 	}
-	if b := make([]byte, 1); true {
-		if _, err := out.Read(b); err != nil || b[0] != 'x' {
-			t.Fatalf("cat says %q, %v", b, err)
-		}
+	echo := make([]byte, 1)
+	if _, err := out.Read(echo); err != nil || echo[0] != 'x' {
+		t.Fatalf("cat says %q, %v", echo, err)
 	}
 	got := sh(t, j, fmt.Sprintf(`readlink /proc/%[1]d/cwd; tr '\0' '\n' </proc/%[1]d/environ | grep SEEN; ls /proc/%[1]d/fd | wc -l; kill %[1]d`, p.Pid()))
 	if diff := cmp.Diff("/workspace\nSEEN=yes\n3\n", got); diff != "" {

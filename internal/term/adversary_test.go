@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/agentflow-go/sandbox/internal/term"
 	"github.com/agentflow-go/sandbox/internal/term/termtest"
@@ -40,7 +41,11 @@ func (p plain) Pid() int                 { return p.Process.Pid }
 func startPlain(t testing.TB) term.StartFunc {
 	mark := "TERM_TEST=" + rand.Text()
 	t.Cleanup(func() {
-		for killMarked(mark) { // what was forked meanwhile, and what is still dying
+		for deadline := time.Now().Add(time.Minute); killMarked(mark); { // what was forked meanwhile, and what is still dying
+			if time.Now().After(deadline) {
+				t.Error("processes that the shell left do not die")
+				return
+			}
 		}
 	})
 	return func(_ context.Context, s term.Spec) (term.Process, error) {

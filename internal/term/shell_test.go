@@ -267,10 +267,10 @@ func stopped(t *testing.T) *term.Shell {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for state := ""; state != "T"; { // which may take it a moment
+	for state, deadline := "", time.Now().Add(time.Minute); state != "T"; { // which may take it a moment
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the shell is not stopped: %q, %v", stat, err)
 		}
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		state, _, _ = strings.Cut(rest, " ")

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -64,8 +65,11 @@ func sweep(t *testing.T, s *Store) {
 	t.Helper()
 	// The first is in its hands when there is room for the second, and done with
 	// when there is room for the third.
+	late := time.After(time.Minute)
 	for range 3 {
 		select {
+		case <-late:
+			t.Fatal("the sweeper does not come to its end")
 		case s.wake <- struct{}{}:
 		case <-s.swept:
 			t.Fatal("the store has no sweeper any more")
