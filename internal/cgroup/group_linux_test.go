@@ -351,6 +351,28 @@ func TestLeftoversBesideTheOwnGroupAreSwept(t *testing.T) {
 	eventually(t, "the dead program's group is gone", func() bool { open(); return len(left()) == 0 })
 }
 
+func TestLeftoversOfOtherUsersAreLeft(t *testing.T) {
+	t.Parallel()
+	r := openRoot(t, Pids)
+	suffix, err := r.k.suffix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := fmt.Sprintf("%s/%s1-%s-%d", filepath.Dir(r.bases[0].lease.dir), prefix, suffix, os.Getpid())
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(dir) }) // it is gone unless the test failed
+	openRoot(t)
+	if !exists(dir) {
+		t.Fatal("what another user made was swept")
+	}
+	if err := os.Chown(dir, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its own is swept", func() bool { openRoot(t); return !exists(dir) })
+}
+
 func TestUnprivilegedIsToldWhy(t *testing.T) {
 	t.Parallel()
 	needRoot(t)

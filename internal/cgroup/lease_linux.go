@@ -89,6 +89,12 @@ func (l *lease) release(k *kernel) error {
 	return errors.Join(err, l.unlock())
 }
 
+// own reports whether this program's user made the directory.
+func (l *lease) own() bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(l.f.Fd()), &st) == nil && int64(st.Uid) == int64(os.Geteuid())
+}
+
 // unlock gives the lock back, also where a child that has not executed its own
 // program yet has the descriptor too.
 func (l *lease) unlock() error {
@@ -119,8 +125,9 @@ func (k *kernel) sweep(h *hierarchy, parent, suffix string) {
 	}
 }
 
-// sweepBelow removes what dead programs of this namespace left below parent. What
-// cannot be removed is left for the next one.
+// sweepBelow removes what dead programs of this namespace and user left below parent.
+// What cannot be removed is left for the next one. Another user may have made a
+// directory of such a name for root to kill what is in it, or to be kept busy.
 func (k *kernel) sweepBelow(h *hierarchy, parent, suffix string) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
@@ -136,11 +143,13 @@ func (k *kernel) sweepBelow(h *hierarchy, parent, suffix string) {
 		if err != nil || l == nil {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), sweepTime)
-		if err := k.kill(ctx, []leg{{h: h, dir: l.dir}}); err == nil {
-			_ = k.remove(ctx, l.dir) // see above
+		if l.own() {
+			ctx, cancel := context.WithTimeout(context.Background(), sweepTime)
+			if err := k.kill(ctx, []leg{{h: h, dir: l.dir}}); err == nil {
+				_ = k.remove(ctx, l.dir) // see above
+			}
+			cancel()
 		}
-		cancel()
 		_ = l.unlock() // closed anyway
 	}
 }
