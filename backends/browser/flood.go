@@ -2,7 +2,6 @@ package browser
 
 import (
 	"bytes"
-	"math"
 	"strconv"
 	"time"
 
@@ -30,15 +29,18 @@ type flood struct {
 	after            int   // events since the page was muted
 }
 
-// gauge counts the events of one second.
+// gauge counts the events of one second, and those of a time before that are told
+// during it, as the end of a request is by a page that was busy.
 type gauge struct {
-	since    float64 // in seconds
+	since    float64   // in seconds
+	began    time.Time // when that was, by this program's clock
 	n, bytes int
 }
 
 func (g *gauge) over(at float64, size, most int) bool {
-	if math.Abs(at-g.since) > 1 { // a clock may be set back
-		*g = gauge{since: at}
+	// A clock may be set back; a page may have times far apart by turns.
+	if at-g.since > 1 || g.since-at > 1 && time.Since(g.began) > time.Second {
+		*g = gauge{since: at, began: time.Now()}
 	}
 	g.n++
 	g.bytes += size

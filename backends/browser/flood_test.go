@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestFloodIsCountedByThePagesClock(t *testing.T) {
@@ -49,6 +50,41 @@ func TestFloodIsCountedByThePagesClock(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestFloodCountsWhatIsToldLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var f flood
+		loud := func(at float64) bool {
+			return f.loud("Network", fmt.Appendf(nil, `{"requestId":"1","timestamp":%f}`, at), 100)
+		}
+		for i := range loudNetwork { // a request's answer and its end
+			if loud(1000 - 1.5*float64(i%2)) {
+				t.Fatalf("event %d was too much", i+1)
+			}
+		}
+		if !loud(998.5) {
+			t.Error("a page that tells of two times by turns is not loud")
+		}
+	})
+}
+
+func TestFloodOutlivesAClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var f flood
+		for i := range 20 * loudConsole {
+			at := 1.7e12 + float64(2*i)
+			if i > loudConsole/2 {
+				at -= 3.6e6
+			}
+			time.Sleep(2 * time.Millisecond)
+			if f.loud("Runtime", fmt.Appendf(nil, `{"type":"log","timestamp":%f}`, at), 100) {
+				t.Fatalf("event %d was too much", i+1)
+			}
+		}
+	})
 }
 
 func TestEventTime(t *testing.T) {
