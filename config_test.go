@@ -254,6 +254,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{"keep without data_dir", `{"server": {"keep_workspaces": true}}`, "server.keep_workspaces: there is nowhere to keep them"},
 		{"level", `{"confinement": {"level": "strict"}}`, `confinement.level: "strict" is no level (known are auto`},
 		{"limit 0", `{"confinement": {"limits": {"memory": 0}}}`, "confinement.limits.memory: 0 bytes leave no room"},
+		{"workspace too small", `{"confinement": {"limits": {"workspace": 1024}}}`, "confinement.limits.workspace: 1 KiB is too little for a file system; want at least 1 MiB"},
 		{"memory too small", `{"confinement": {"limits": {"memory": "1MiB"}}}`, "confinement.limits.memory: 1 MiB is too little to start anything; want at least 16 MiB"},
 		{"limit -2", `{"confinement": {"limits": {"processes": -2}}}`, "confinement.limits.processes: expected a whole number"},
 		{"cpu", `{"confinement": {"limits": {"cpu": 0}}}`, "confinement.limits.cpu: expected a number of processors"},

@@ -196,7 +196,6 @@ func TestLevelsAndLimits(t *testing.T) {
 		{"memory degraded", limits(sandbox.Limits{Memory: 1 << 30}, "memory"), 0, "bwrap"},
 		{"workspace", limits(sandbox.Limits{Workspace: 1 << 30}), workspace.code, workspace.level},
 		{"workspace native", sandbox.Confinement{Level: "native", Limits: sandbox.Limits{Workspace: 1 << 30}}, workspace.code, strings.ReplaceAll(workspace.level, "bwrap", "native")},
-		{"workspace too small", limits(sandbox.Limits{Workspace: 1 << 10}), sandbox.ErrCannotEnforce, ""},
 		{"workspace unconfined", sandbox.Confinement{Level: "none", Limits: sandbox.Limits{Workspace: 1 << 30}}, sandbox.ErrCannotEnforce, ""},
 		{"workspace degraded", limits(sandbox.Limits{Workspace: 1 << 30}, "workspace"), 0, "bwrap"},
 		{"egress", sandbox.Confinement{Egress: sandbox.Egress{Allow: []string{"example.com"}}}, 0, "bwrap"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/agentflow-go/sandbox/internal/jail"
 	"github.com/agentflow-go/sandbox/internal/size"
+	"github.com/agentflow-go/sandbox/internal/volume"
 )
 
 // limitNames are the limits that AllowDegraded may name.
@@ -44,6 +45,9 @@ func checkConfinement(c Confinement, drivers ...string) error {
 	}
 	if m := c.Limits.Memory; m > 0 && m < minMemory {
 		return Errorf(ErrInvalidInput, "confinement.limits.memory: %s is too little to start anything; want at least %s, or -1 for no limit", size.Format(m), size.Format(minMemory))
+	}
+	if w := c.Limits.Workspace; w > 0 && w < volume.MinSize {
+		return Errorf(ErrInvalidInput, "confinement.limits.workspace: %s is too little for a file system; want at least %s, or -1 for no limit", size.Format(w), size.Format(volume.MinSize))
 	}
 	_, err := allowList(c.Egress)
 	return err

@@ -49,6 +49,9 @@ test) wanted=$serve$test ;;
 	;;
 esac
 
+# Where Debian has no directory of administrators' programs in the PATH of users.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
 have() {
 	case $1 in
 	py:*) /usr/bin/python3 -c "import ${1#py:}" 2>/dev/null ;;

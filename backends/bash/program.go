@@ -130,6 +130,9 @@ func (s *Shell) program(id string) (*program, error) {
 	for i, p := range s.programs {
 		ids[i] = p.id
 	}
+	if len(ids) == 0 {
+		return nil, sandbox.Errorf(sandbox.ErrInvalidInput, "/id: no program %q in this session, nor any other; programs end with the session that started them, and a call without a session has one to itself", id)
+	}
 	return nil, sandbox.Errorf(sandbox.ErrInvalidInput, "/id: no program %q in this session; there are: [%s]", id, strings.Join(ids, " "))
 }
 
