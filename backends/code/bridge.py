@@ -22,8 +22,12 @@ base = tempfile.mkdtemp(prefix=".jupyter-", dir="/tmp")
 os.environ["JUPYTER_RUNTIME_DIR"] = base
 os.environ.setdefault("IPYTHONDIR", base + "/ipython")
 
-import zmq
-from jupyter_client import KernelManager
+try:
+    import zmq
+    from jupyter_client import KernelManager
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+except ModuleNotFoundError as e:
+    sys.exit(f"{e}: Jupyter kernels need jupyter_client in the interpreter of Python")
 
 MAX_OUTPUTS = 24 << 20  # characters of all rich outputs of a cell
 R, W, BREAKER = 3, 4, 5
@@ -230,6 +234,11 @@ def op_refresh(req):
 
 
 km = KernelManager(kernel_name=os.environ["SANDBOX_KERNEL"], transport="ipc", ip=base + "/socket")
+try:
+    km.kernel_spec
+except NoSuchKernel:
+    installed = ", ".join(sorted(KernelSpecManager().find_kernel_specs()))
+    sys.exit(f"there is no Jupyter kernel {km.kernel_name!r} for /kernels; installed are: {installed}")
 home = os.environ.get("SANDBOX_HOME") or os.getcwd()
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home + "/.packages/python", os.environ.get("PYTHONPATH")]))
 # ipykernel reports what is written to its descriptors, and repeats it there.

@@ -2,11 +2,23 @@ package code_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/agentflow-go/sandbox/backends/code"
 )
+
+func TestAKernelThatIsNotThereIsNamed(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, code.Config{Kernel: "jupyter", Kernels: map[string]string{"python": "nobody"}}).session("")
+	_, err := b.tools.Run.Call(t.Context(), b.w, code.RunInput{Code: "1"})
+	for _, want := range []string{"there is no Jupyter kernel 'nobody' for /kernels", "installed are: ", "python3"} {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "Traceback") {
+			t.Errorf("error %v, want one with %q and without a traceback", err, want)
+		}
+	}
+}
 
 func TestJupyter(t *testing.T) {
 	t.Parallel()
